@@ -1,0 +1,128 @@
+"""The camera: the one place that knows the units of focus, bokeh level and aperture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+REFERENCE_SHORT_SIDE = 512
+"""Bokeh levels are radii in pixels of an image whose short side is this long (paper, section 3.1)."""
+
+MAX_BOKEH = 64.0
+LEVEL_SCALE = 20.0
+"""The largest simulated level: the camera token sees level / 20 (paper, appendix D)."""
+
+
+@dataclass(frozen=True)
+class Aperture:
+    """Shape of the lens opening, that is of an out-of-focus highlight.
+
+    Args:
+        blades: 0 for a round opening, otherwise the number of polygon edges, 3 to 16.
+        rotation: Rotation of the polygon in radians.
+        cat_eye: 0 to 1; how far the opening is clipped by the barrel at the image corners.
+
+    Raises:
+        ValueError: If a field is outside its range.
+    """
+
+    blades: int = 0
+    rotation: float = 0.0
+    cat_eye: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.blades != 0 and not 3 <= self.blades <= 16:
+            raise ValueError(f"aperture blades must be 0 (round) or 3 to 16, got {self.blades}")
+        if not math.isfinite(self.rotation):
+            raise ValueError(f"aperture rotation must be finite, got {self.rotation}")
+        if not 0.0 <= self.cat_eye <= 1.0:
+            raise ValueError(f"aperture cat_eye must lie in [0, 1], got {self.cat_eye}")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What a photographer asks for: where to focus and how much to blur.
+
+    Args:
+        focus: Fractions of width and height from the top left corner, each in [0, 1].
+        bokeh: Bokeh level b of paper eq. 7 (``radius = b |d - d_f|``): a radius in pixels per unit of
+            disparity at a 512-pixel short side, 0 (all in focus) to 64.
+        aperture: Shape of the opening.
+
+    Raises:
+        ValueError: If a number is not finite or outside its range.
+    """
+
+    focus: tuple[float, float]
+    bokeh: float
+    aperture: Aperture = field(default_factory=Aperture)
+
+    def __post_init__(self) -> None:
+        if len(self.focus) != 2:
+            raise ValueError(f"focus must be two numbers (x, y), got {self.focus!r}")
+        x, y = (float(value) for value in self.focus)
+        if not (math.isfinite(x) and math.isfinite(y) and 0.0 <= x <= 1.0 and 0.0 <= y <= 1.0):
+            raise ValueError(f"focus must lie inside the image: fractions in [0, 1], got ({x:g}, {y:g})")
+        bokeh = float(self.bokeh)
+        if not (math.isfinite(bokeh) and 0.0 <= bokeh <= MAX_BOKEH):
+            raise ValueError(f"bokeh must lie in [0, {MAX_BOKEH:g}], got {bokeh:g}")
+        object.__setattr__(self, "focus", (x, y))
+        object.__setattr__(self, "bokeh", bokeh)
+
+
+def pixels_per_level(height: int, width: int) -> float:
+    """Pixels of blur radius per bokeh level in an image of this size: short side / 512."""
+    return min(height, width) / REFERENCE_SHORT_SIDE
+
+
+def focus_pixel(focus: tuple[float, float], height: int, width: int) -> tuple[int, int]:
+    """Row and column of the pixel that holds a focus point given as fractions of width and height."""
+    x, y = focus
+    return min(int(y * height), height - 1), min(int(x * width), width - 1)
+
+
+@dataclass(frozen=True)
+class CameraBatch:
+    """Cameras as tensors; any leading shape ``(...)``, usually ``(B,)`` or ``(B, K)`` for K targets a sample.
+
+    Args:
+        focus: ``(..., 2)`` float, x and y as fractions of width and height.
+        bokeh: ``(...)`` float, levels at a 512-pixel short side.
+    """
+
+    focus: Tensor
+    bokeh: Tensor
+
+    def __post_init__(self) -> None:
+        if self.focus.shape != (*self.bokeh.shape, 2):
+            raise ValueError(
+                f"focus must have the shape of bokeh plus (2,): got {tuple(self.focus.shape)} and {tuple(self.bokeh.shape)}"
+            )
+
+    @classmethod
+    def from_cameras(cls, cameras: Sequence[Camera]) -> CameraBatch:
+        """Stack single cameras into a ``(B,)`` batch."""
+        return cls(
+            focus=torch.tensor([camera.focus for camera in cameras], dtype=torch.float32).reshape(-1, 2),
+            bokeh=torch.tensor([camera.bokeh for camera in cameras], dtype=torch.float32),
+        )
+
+    def to(self, *args: object, **kwargs: object) -> CameraBatch:
+        """Move or cast both tensors, as ``Tensor.to``."""
+        return CameraBatch(self.focus.to(*args, **kwargs), self.bokeh.to(*args, **kwargs))  # type: ignore[arg-type]
+
+    def flatten(self) -> CameraBatch:
+        """Merge all leading dimensions into one."""
+        return CameraBatch(self.focus.reshape(-1, 2), self.bokeh.reshape(-1))
+
+    def radius_pixels(self, height: int, width: int) -> Tensor:
+        """Blur radius in pixels per unit of disparity in an image of this size; the shape of ``bokeh``."""
+        return self.bokeh * pixels_per_level(height, width)
+
+    def features(self) -> Tensor:
+        """Input of the camera token's projector: focus scaled to [-1, 1] and level / 20; ``(..., 3)``."""
+        return torch.cat([self.focus * 2 - 1, self.bokeh[..., None] / LEVEL_SCALE], dim=-1)

@@ -1,0 +1,72 @@
+"""Rectified flow: paths, velocities, timesteps and sampling schedules (paper, eq. 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def per_sample(scalar_B: Tensor, like: Tensor) -> Tensor:
+    """Reshape ``(B,)`` so that it broadcasts over the trailing dimensions of ``like``."""
+    return scalar_B.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def interpolate(clean: Tensor, noise: Tensor, timestep_B: Tensor) -> Tensor:
+    """Point on the straight path, ``I^t = I + t v`` with ``v = noise - I`` (paper eq. 1).
+
+    Args:
+        clean: ``(B, ...)`` latents I.
+        noise: Same shape, unit Gaussian.
+        timestep_B: ``(B,)`` in [0, 1]; 0 is clean, 1 is noise.
+    """
+    return clean + per_sample(timestep_B, clean) * velocity(clean, noise)
+
+
+def velocity(clean: Tensor, noise: Tensor) -> Tensor:
+    """Target of the flow loss, ``v = noise - I`` (paper eq. 1)."""
+    return noise - clean
+
+
+def velocity_from_clean(noisy: Tensor, clean: Tensor, timestep_B: Tensor, smallest: float = 1e-3) -> Tensor:
+    """Velocity that leads from a noisy latent to a clean one: ``v = (I^t - I) / t`` (eq. 1 solved for v).
+
+    Args:
+        noisy: ``(B, ...)`` latents I^t.
+        clean: Same shape, the (predicted) clean latents.
+        timestep_B: ``(B,)``; clamped from below at ``smallest``.
+    """
+    return (noisy - clean) / per_sample(timestep_B, noisy).clamp_min(smallest)
+
+
+def clean_from_velocity(noisy: Tensor, velocity: Tensor, timestep_B: Tensor) -> Tensor:
+    """Clean latent at the end of the straight path, ``I = I^t - t v`` (eq. 1 solved for I)."""
+    return noisy - per_sample(timestep_B, noisy) * velocity
+
+
+def shift_timesteps(timestep: Tensor, shift: float) -> Tensor:
+    """Resolution shift ``s t / (1 + (s - 1) t)`` of Stable Diffusion 3 (Esser et al. 2024, eq. 23).
+
+    Args:
+        timestep: Any shape, in [0, 1].
+        shift: 1 changes nothing; larger values spend more time near pure noise.
+    """
+    return shift * timestep / (1 + (shift - 1) * timestep)
+
+
+def logit_normal_timesteps(
+    count: int, generator: torch.Generator, mean: float = 0.0, std: float = 1.0, shift: float = 1.0
+) -> Tensor:
+    """Training timesteps ``sigmoid(N(mean, std))``, then shifted; ``(count,)`` in (0, 1) on the generator's device."""
+    normal = torch.randn(count, generator=generator, device=generator.device)
+    return shift_timesteps(torch.sigmoid(mean + std * normal), shift)
+
+
+def sampling_timesteps(steps: int, shift: float = 1.0) -> Tensor:
+    """``(steps + 1,)`` timesteps from 1 (noise) down to 0 (clean), evenly spaced and then shifted.
+
+    Raises:
+        ValueError: If ``steps`` is not positive.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    return shift_timesteps(torch.linspace(1.0, 0.0, steps + 1), shift)

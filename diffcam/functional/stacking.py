@@ -1,0 +1,56 @@
+"""Focus stacking and the stacking constraint (paper, eq. 2 to 5, 8 and 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffcam.functional.sharpness import laplacian, luminance
+
+
+def stack_masks(images: Sequence[Tensor]) -> Tensor:
+    """Which image of a focus stack is the sharpest at each pixel (the M of paper eq. 2, for n images).
+
+    Args:
+        images: n images ``(B, 3, H, W)`` of one scene with different focus.
+
+    Returns:
+        ``(n, B, 1, H, W)`` of zeros and ones that sum to 1 over n; a tie goes to the last image, so that for two
+        images M is 1 exactly where ``|Laplacian(I_1)| > |Laplacian(I_2)|``.
+
+    Raises:
+        ValueError: If fewer than two images are given or their shapes differ.
+    """
+    if len(images) < 2 or any(image.shape != images[0].shape for image in images):
+        raise ValueError(f"a stack needs two or more images of one shape, got {[tuple(i.shape) for i in images]}")
+    sharpness_nB1HW = torch.stack([laplacian(luminance(image)).abs() for image in images])
+    last_first = sharpness_nB1HW.flip(0)
+    winner_B1HW = len(images) - 1 - last_first.argmax(dim=0)
+    numbers = torch.arange(len(images), device=winner_B1HW.device).reshape(-1, 1, 1, 1, 1)
+    return (winner_B1HW[None] == numbers).to(images[0].dtype)
+
+
+def downsample_masks(masks_nB1HW: Tensor, height: int, width: int) -> Tensor:
+    """Bring masks to the latent grid: antialiased bilinear, so values become continuous (the m of paper eq. 5)."""
+    if masks_nB1HW.shape[-2:] == (height, width):
+        return masks_nB1HW
+    stack, batch = masks_nB1HW.shape[:2]
+    small = F.interpolate(masks_nB1HW.flatten(0, 1), size=(height, width), mode="bilinear", antialias=True)
+    return small.reshape(stack, batch, 1, height, width)
+
+
+def stack(masks_nB1HW: Tensor, layers_nBCHW: Tensor) -> Tensor:
+    """Blend images, latents or velocities of a focus stack, ``sum_i m_i x_i`` (paper eq. 2, 4, 8, 9); ``(B, C, H, W)``."""
+    return (masks_nB1HW * layers_nBCHW).sum(dim=0)
+
+
+def stacking_loss(masks_nB1HW: Tensor, targets_nBCHW: Tensor, predictions_nBCHW: Tensor) -> Tensor:
+    """Stacking constraint (paper eq. 5): mean square of ``v_stack - sum_i m_i X_i``; a scalar.
+
+    All branches must share noise and timestep, otherwise ``sum_i m_i v_i`` is not the velocity of the stacked latent.
+    """
+    difference = stack(masks_nB1HW, targets_nBCHW) - stack(masks_nB1HW, predictions_nBCHW)
+    return difference.square().mean()
