@@ -1,0 +1,211 @@
+"""The classical bokeh renderer in plain torch: the definition that every faster path is held to.
+
+Shapes: B images, 3 channels, H rows, W columns. Radii are float pixels and are never rounded.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from diffcam.camera import Aperture
+
+EDGE_SLOPE = 4.0
+"""Steepness of the soft edge: the weight falls from 0.98 to 0.02 within one pixel."""
+
+AREA_OFFSET = 0.2
+"""Added to R^2, so that a pixel in focus has a finite weight."""
+
+MAX_RADIUS = 4096.0
+"""Pixels; a larger blur than this is taken for a mistake of units."""
+
+
+def check_bokeh_inputs(
+    image_B3HW: Tensor, disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: Tensor, gamma: float
+) -> None:
+    """Refuse what no renderer can render.
+
+    Raises:
+        ValueError: If a shape, a dtype or a number does not fit.
+    """
+    if image_B3HW.dim() != 4 or not image_B3HW.is_floating_point():
+        raise ValueError(f"image must be a (B, C, H, W) float tensor, got {image_B3HW.dtype} {tuple(image_B3HW.shape)}")
+    batch, _, height, width = image_B3HW.shape
+    if disparity_B1HW.shape != (batch, 1, height, width):
+        raise ValueError(f"disparity must be {(batch, 1, height, width)}, got {tuple(disparity_B1HW.shape)}")
+    if focus_disparity_B.shape != (batch,) or bokeh_B.shape != (batch,):
+        raise ValueError(
+            f"focus_disparity and bokeh must be ({batch},), got "
+            f"{tuple(focus_disparity_B.shape)} and {tuple(bokeh_B.shape)}"
+        )
+    if not 1.0 <= gamma <= 5.0:
+        raise ValueError(f"gamma must lie in [1, 5], got {gamma}")
+
+
+def defocus_radius(disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: Tensor) -> Tensor:
+    """Signed blur radius in pixels, positive in front of the focus plane (paper eq. 7).
+
+    Args:
+        disparity_B1HW: Disparity, 0 farthest, 1 nearest.
+        focus_disparity_B: Disparity in focus.
+        bokeh_B: Pixels of radius per unit of disparity, at least 0.
+
+    Returns:
+        ``bokeh * (disparity - focus_disparity)``, ``(B, 1, H, W)``.
+
+    Raises:
+        ValueError: If a radius is not finite or beyond ``MAX_RADIUS``, or ``bokeh`` is negative.
+    """
+    if bool((bokeh_B < 0).any()):
+        raise ValueError(f"bokeh must not be negative, got {bokeh_B.tolist()}")
+    radius_B1HW = bokeh_B.view(-1, 1, 1, 1) * (disparity_B1HW - focus_disparity_B.view(-1, 1, 1, 1))
+    # Written so that NaN fails too.
+    if not bool((radius_B1HW.abs() <= MAX_RADIUS).all()):
+        raise ValueError(f"blur radii must be finite and at most {MAX_RADIUS:g} pixels: check disparity and bokeh")
+    return radius_B1HW
+
+
+def boost_highlights(image_B3HW: Tensor, disparity_B1HW: Tensor, focus_disparity_B: Tensor) -> Tensor:
+    """Brighten what is bright and out of focus by up to 40 %, as clipped highlights would have been.
+
+    Args:
+        image_B3HW: Display values in [0, 1].
+        disparity_B1HW: Disparity in [0, 1].
+        focus_disparity_B: Disparity in focus.
+
+    Returns:
+        ``image * (1 + 0.4 m1 m2)``; m1 is on away from the focus plane, m2 above 220/255 in each channel.
+    """
+    distance_B1HW = disparity_B1HW - focus_disparity_B.view(-1, 1, 1, 1)
+    defocused_B1HW = torch.tanh(200 * (distance_B1HW.square() - 0.01)).clamp(0, 1)
+    bright_B3HW = torch.tanh(10 * (image_B3HW - 220 / 255)).clamp(0, 1)
+    return image_B3HW * (1 + 0.4 * defocused_B1HW * bright_B3HW)
+
+
+def display_to_linear(image: Tensor, gamma: float) -> Tensor:
+    """Display values to the light that is spread: ``image ** gamma``; values below 0 count as 0."""
+    image = image.clamp_min(0)
+    return image if gamma == 1 else image**gamma
+
+
+def linear_to_display(light: Tensor, gamma: float) -> Tensor:
+    """Inverse of ``display_to_linear``, with gradient 0 (not infinity) where there is no light."""
+    light = light.clamp_min(0)
+    if gamma == 1:
+        return light
+    dark = light <= torch.finfo(light.dtype).tiny
+    return torch.where(dark, 0, torch.where(dark, 1, light) ** (1 / gamma))
+
+
+def polygon_ratio(dy: float, dx: float, aperture: Aperture) -> float:
+    """Radius of the opening in the direction of an offset, relative to a round opening's: 1 or less.
+
+    A polygon of n blades: ``sin b / sin(theta + b)`` with ``a = 2 pi / n``, ``b = pi / 2 - pi / n`` and
+    ``theta = |atan2(dy, dx) + rotation| mod a``.
+    """
+    if aperture.blades == 0:
+        return 1.0
+    sector = 2 * math.pi / aperture.blades
+    base = math.pi / 2 - math.pi / aperture.blades
+    theta = abs(math.atan2(dy, dx) + aperture.rotation) % sector
+    return math.sin(base) / math.sin(theta + base)
+
+
+def cat_eye_shift(radius_B1HW: Tensor, cat_eye: float) -> tuple[Tensor, Tensor]:
+    """Where the barrel's edge cuts the blur disc: the centre of a second disc of the same radius.
+
+    The disc that a source leaves is cut to the part that lies inside this second disc, displaced along the line
+    through the image centre by ``cat_eye * R`` in a corner and proportionally less inside. Blur behind the focus
+    plane is upside down, so the displacement is inward there and outward in front of it.
+
+    Args:
+        radius_B1HW: Signed radius, positive in front of the focus plane.
+        cat_eye: 0 (no cut) to 1 (the displacement in a corner is the radius).
+
+    Returns:
+        Displacement in y and in x, pixels, each ``(B, 1, H, W)``.
+    """
+    height, width = radius_B1HW.shape[-2:]
+    half_diagonal = math.hypot(height, width) / 2
+    y_H1 = (torch.arange(height).to(radius_B1HW) + 0.5 - height / 2)[:, None] / half_diagonal
+    x_W = (torch.arange(width).to(radius_B1HW) + 0.5 - width / 2) / half_diagonal
+    return cat_eye * radius_B1HW * y_H1, cat_eye * radius_B1HW * x_W
+
+
+def _overlap(offset: int, size: int) -> tuple[slice, slice]:
+    """Slices of the sources, and of the receivers ``offset`` further on, that both lie inside ``size``."""
+    return slice(max(0, -offset), min(size, size - offset)), slice(max(0, offset), min(size, size + offset))
+
+
+def scatter_discs(light_BCHW: Tensor, radius_B1HW: Tensor, aperture: Aperture | None = None) -> tuple[Tensor, Tensor]:
+    """Spread every pixel over its blur disc and sum up colours and weights, in whatever order of depth.
+
+    A source of radius R reaches a square of half-width ``trunc(R) + 1``; at distance r its weight is
+    ``(0.5 + 0.5 tanh(4 (R - r))) / (R^2 + 0.2)``.
+
+    Args:
+        light_BCHW: Linear light.
+        radius_B1HW: Signed radius in pixels.
+        aperture: Shape of the opening; None is round.
+
+    Returns:
+        Sum of weighted light ``(B, C, H, W)`` and sum of weights ``(B, 1, H, W)``, positive everywhere.
+    """
+    aperture = aperture or Aperture()
+    height, width = light_BCHW.shape[-2:]
+    size_B1HW = radius_B1HW.abs()
+    reach_B1HW = size_B1HW.detach().trunc() + 1
+    scale_B1HW = 1 / (size_B1HW.square() + AREA_OFFSET)
+    shift_y, shift_x = cat_eye_shift(radius_B1HW, aperture.cat_eye)
+    light_sum, weight_sum = torch.zeros_like(light_BCHW), torch.zeros_like(radius_B1HW)
+    limit = int(reach_B1HW.max())
+    for dy in range(-min(limit, height - 1), min(limit, height - 1) + 1):
+        for dx in range(-min(limit, width - 1), min(limit, width - 1) + 1):
+            (rows, rows_to), (columns, columns_to) = _overlap(dy, height), _overlap(dx, width)
+            source = (..., rows, columns)
+            inset = size_B1HW[source] * polygon_ratio(dy, dx, aperture) - math.hypot(dy, dx)
+            if aperture.cat_eye > 0:
+                from_cut = torch.hypot(dy - shift_y[source], dx - shift_x[source])
+                inset = torch.minimum(inset, size_B1HW[source] - from_cut)
+            weight = (0.5 + 0.5 * torch.tanh(EDGE_SLOPE * inset)) * scale_B1HW[source]
+            weight = weight * (reach_B1HW[source] >= max(abs(dy), abs(dx)))
+            light_sum[..., rows_to, columns_to] += weight * light_BCHW[source]
+            weight_sum[..., rows_to, columns_to] += weight
+    return light_sum, weight_sum
+
+
+def render_bokeh_reference(
+    image_B3HW: Tensor,
+    disparity_B1HW: Tensor,
+    focus_disparity_B: Tensor,
+    bokeh_B: Tensor,
+    gamma: float = 4.0,
+    aperture: Aperture | None = None,
+    highlights: bool = False,
+) -> Tensor:
+    """Blur an all-in-focus image as the classical renderer of BokehMe does; O(pixels * radius^2).
+
+    Args:
+        image_B3HW: Display values in [0, 1], float.
+        disparity_B1HW: Disparity in [0, 1], 1 nearest; nothing is normalised inside.
+        focus_disparity_B: Disparity in focus.
+        bokeh_B: Pixels (of this tensor) of blur radius per unit of disparity.
+        gamma: 1 to 5; light is ``image ** gamma``.
+        aperture: Shape of the opening; None is round.
+        highlights: Brighten what is bright and out of focus first; the result is clipped to 1 then.
+
+    Returns:
+        Display values in [0, 1], ``(B, 3, H, W)``.
+
+    Raises:
+        ValueError: If a shape, a dtype or a number does not fit.
+    """
+    check_bokeh_inputs(image_B3HW, disparity_B1HW, focus_disparity_B, bokeh_B, gamma)
+    radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
+    if highlights:
+        image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
+    light_sum, weight_sum = scatter_discs(display_to_linear(image_B3HW, gamma), radius_B1HW, aperture)
+    result_B3HW = linear_to_display(light_sum / weight_sum, gamma)
+    return result_B3HW.clamp_max(1) if highlights else result_B3HW

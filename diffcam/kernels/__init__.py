@@ -1,0 +1,44 @@
+"""The renderer's public function and its fast paths, each held to ``diffcam.functional.bokeh``."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from diffcam.camera import Aperture
+from diffcam.functional.bokeh import render_bokeh_reference
+
+__all__ = ["render_bokeh"]
+
+
+def render_bokeh(
+    image: Tensor,
+    disparity: Tensor,
+    focus_disparity: Tensor,
+    bokeh: Tensor,
+    gamma: float = 4.0,
+    *,
+    aperture: Aperture | None = None,
+    highlights: bool = False,
+    mode: str = "classical",
+) -> Tensor:
+    """Render an all-in-focus image as a camera focused at ``focus_disparity`` would see it.
+
+    Args:
+        image: ``(B, 3, H, W)`` float, display values in [0, 1].
+        disparity: ``(B, 1, H, W)`` float in [0, 1], 1 nearest; nothing is normalised inside.
+        focus_disparity: ``(B,)`` disparity in focus.
+        bokeh: ``(B,)`` pixels (of this tensor) of blur radius per unit of disparity.
+        gamma: 1 to 5; light is ``image ** gamma``.
+        aperture: Shape of the opening; None is round.
+        highlights: Brighten what is bright and out of focus first.
+        mode: ``classical``: BokehMe's definition, without an order of depth.
+
+    Returns:
+        ``(B, 3, H, W)`` display values in [0, 1].
+
+    Raises:
+        ValueError: If a shape, a number or the mode does not fit.
+    """
+    if mode != "classical":
+        raise ValueError(f"mode must be 'classical', got {mode!r}")
+    return render_bokeh_reference(image, disparity, focus_disparity, bokeh, gamma, aperture, highlights)
