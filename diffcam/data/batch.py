@@ -1,0 +1,120 @@
+"""What a loader yields: samples and batches of reference, targets, disparity and cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffcam.camera import Camera, CameraBatch
+
+
+@dataclass(frozen=True)
+class RefocusSample:
+    """One sample, before it is collated; shapes as in :class:`RefocusBatch` without B.
+
+    Args:
+        reference: ``(3, H, W)``.
+        targets: ``(K, 3, H, W)``.
+        disparity: ``(1, H, W)``, what the model sees.
+        cameras: K cameras.
+        index: Global sample index (training) or sample number (validation, test).
+        scene: The scene's key.
+        subtask: ``train`` or a benchmark sub-task.
+        source: The scene's source.
+        all_in_focus: ``(3, H, W)`` or None.
+        exact_disparity: ``(1, H, W)`` or None.
+    """
+
+    reference: Tensor
+    targets: Tensor
+    disparity: Tensor
+    cameras: tuple[Camera, ...]
+    index: int
+    scene: str
+    subtask: str
+    source: str
+    all_in_focus: Tensor | None = None
+    exact_disparity: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class RefocusBatch:
+    """A batch; images are display values in [0, 1].
+
+    Args:
+        reference: ``(B, 3, H, W)``, the photo to refocus.
+        targets: ``(B, K, 3, H, W)``; K is 2 in training (a stacking pair), 1 in validation and test.
+        disparity: ``(B, 1, H, W)`` in [0, 1] as the model sees it, after dropout or perturbation.
+        cameras: Focus ``(B, K, 2)`` and bokeh ``(B, K)``.
+        all_in_focus: ``(B, 3, H, W)``; None in training.
+        exact_disparity: ``(B, 1, H, W)`` before any perturbation; None in training.
+        index: ``(B,)`` int64, global sample index (training) or sample number (validation, test).
+        scenes: B scene keys.
+        subtasks: B names: ``train``, ``refocus``, ``add_bokeh`` or ``remove_bokeh``.
+        sources: B names of the scenes' sources.
+    """
+
+    reference: Tensor
+    targets: Tensor
+    disparity: Tensor
+    cameras: CameraBatch
+    all_in_focus: Tensor | None
+    exact_disparity: Tensor | None
+    index: Tensor
+    scenes: tuple[str, ...]
+    subtasks: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return self.reference.shape[0]
+
+    def to(self, *args: Any, **kwargs: Any) -> RefocusBatch:
+        """Move the batch to a device; a dtype is applied to the floating tensors only."""
+        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
+        moved: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, CameraBatch) or (isinstance(value, Tensor) and value.is_floating_point()):
+                moved[entry.name] = value.to(device=device, dtype=dtype, non_blocking=non_blocking)
+            elif isinstance(value, Tensor):
+                moved[entry.name] = value.to(device=device, non_blocking=non_blocking)
+        return replace(self, **moved)
+
+    def pin_memory(self) -> RefocusBatch:
+        """Copy the tensors to page-locked memory, for asynchronous transfer to a GPU."""
+        pinned: dict[str, Any] = {
+            entry.name: getattr(self, entry.name).pin_memory()
+            for entry in fields(self)
+            if isinstance(getattr(self, entry.name), Tensor)
+        }
+        cameras = CameraBatch(self.cameras.focus.pin_memory(), self.cameras.bokeh.pin_memory())
+        return replace(self, cameras=cameras, **pinned)
+
+
+def collate(samples: Sequence[RefocusSample]) -> RefocusBatch:
+    """Stack samples of one size and one K to a batch."""
+    cameras = CameraBatch(
+        focus=torch.tensor([[camera.focus for camera in s.cameras] for s in samples], dtype=torch.float32),
+        bokeh=torch.tensor([[camera.bokeh for camera in s.cameras] for s in samples], dtype=torch.float32),
+    )
+    return RefocusBatch(
+        reference=torch.stack([s.reference for s in samples]),
+        targets=torch.stack([s.targets for s in samples]),
+        disparity=torch.stack([s.disparity for s in samples]),
+        cameras=cameras,
+        all_in_focus=_stack([s.all_in_focus for s in samples]),
+        exact_disparity=_stack([s.exact_disparity for s in samples]),
+        index=torch.tensor([s.index for s in samples], dtype=torch.int64),
+        scenes=tuple(s.scene for s in samples),
+        subtasks=tuple(s.subtask for s in samples),
+        sources=tuple(s.source for s in samples),
+    )
+
+
+def _stack(values: Sequence[Tensor | None]) -> Tensor | None:
+    present = [value for value in values if value is not None]
+    return torch.stack(present) if present else None

@@ -1,0 +1,293 @@
+"""What a shard holds: scenes, their renditions and benchmark samples, and their form as tar members.
+
+Members of the scene with key ``000017``: ``000017.image.jpg`` (or ``.png``), ``000017.disparity.png`` (16 bit),
+``000017.json``, and, for stored variants, ``000017.v000.jpg``, ``000017.v001.jpg``, ...
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from diffcam.camera import Aperture, Camera
+from diffcam.errors import DiffcamError
+
+SCHEMA_VERSION = 1
+SUBTASKS = ("refocus", "add_bokeh", "remove_bokeh")
+IMAGE_FORMATS = ("jpg", "png")
+MAX_PIXELS = 64_000_000
+"""A member that claims to be larger is refused before its pixels are decoded."""
+
+_KEY = re.compile(r"[A-Za-z0-9_/-]+")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One rendition of a scene.
+
+    Args:
+        camera: Focus point and level of the rendition.
+        focus_disparity: Disparity in [0, 1] of the plane in focus.
+        image: ``(3, H, W)`` in [0, 1], or None: rendered when asked for.
+
+    Raises:
+        ValueError: If the focus disparity is outside [0, 1].
+    """
+
+    camera: Camera
+    focus_disparity: float
+    image: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.focus_disparity) and 0.0 <= self.focus_disparity <= 1.0):
+            raise ValueError(f"focus_disparity must lie in [0, 1], got {self.focus_disparity}")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One benchmark sample: from one rendition of a scene to another.
+
+    Args:
+        subtask: ``refocus``, ``add_bokeh`` or ``remove_bokeh``.
+        reference: Index into the scene's variants, or None for the all-in-focus original.
+        target: As ``reference``.
+        camera: What the model is asked for.
+
+    Raises:
+        ValueError: If the subtask is unknown.
+    """
+
+    subtask: str
+    reference: int | None
+    target: int | None
+    camera: Camera
+
+    def __post_init__(self) -> None:
+        if self.subtask not in SUBTASKS:
+            raise ValueError(f"subtask must be one of {', '.join(SUBTASKS)}, got {self.subtask!r}")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An all-in-focus photograph with its disparity.
+
+    Args:
+        key: Name inside the shard: letters, digits, ``_``, ``-`` and ``/``.
+        image: All-in-focus, ``(3, H, W)`` in [0, 1].
+        disparity: ``(1, H, W)`` in [0, 1], 0 farthest, 1 nearest.
+        source: Where it comes from, such as ``camera``, ``phone``, ``ai``, ``layered``, ``raytraced``.
+        kind: What the mixture schedule balances, such as ``photo`` or ``ai``.
+        variants: Renditions, stored or only described.
+        samples: Benchmark samples.
+        metadata: Licence, attribution, seed, ...: anything that JSON can hold.
+
+    Raises:
+        ValueError: If a shape, a range or an index is wrong.
+    """
+
+    key: str
+    image: Tensor
+    disparity: Tensor
+    source: str
+    kind: str
+    variants: tuple[Variant, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _KEY.fullmatch(self.key):
+            raise ValueError(f"scene key {self.key!r} must be letters, digits, '_', '-' or '/'")
+        for name, value, channels in (("image", self.image, 3), ("disparity", self.disparity, 1)):
+            if value.ndim != 3 or value.shape[0] != channels:
+                raise ValueError(f"scene {self.key}: {name} must be ({channels}, H, W), got {tuple(value.shape)}")
+            _check_values(f"scene {self.key}: {name}", value)
+        sizes = [self.disparity.shape[1:], *(v.image.shape[1:] for v in self.variants if v.image is not None)]
+        if any(size != self.image.shape[1:] for size in sizes):
+            raise ValueError(f"scene {self.key}: image, disparity and variants must have one size")
+        for sample in self.samples:
+            for index in (sample.reference, sample.target):
+                if index is not None and not 0 <= index < len(self.variants):
+                    raise ValueError(f"scene {self.key}: a sample names variant {index} of {len(self.variants)}")
+
+
+def encode_scene(scene: Scene, image_format: str = "jpg", quality: int = 95) -> dict[str, bytes]:
+    """Tar members of one scene, by name; equal scenes give equal bytes.
+
+    Args:
+        scene: What to write.
+        image_format: ``jpg`` (4:4:4) or ``png``, of the image and the stored variants.
+        quality: JPEG quality, 1 to 100.
+
+    Raises:
+        ValueError: If the format is unknown.
+    """
+    if image_format not in IMAGE_FORMATS:
+        raise ValueError(f"image_format must be one of {', '.join(IMAGE_FORMATS)}, got {image_format!r}")
+    images = {"image": scene.image} | {
+        f"v{index:03d}": variant.image for index, variant in enumerate(scene.variants) if variant.image is not None
+    }
+    members = {
+        f"{scene.key}.{name}.{image_format}": _encode_image(x, image_format, quality) for name, x in images.items()
+    }
+    members[f"{scene.key}.disparity.png"] = _encode_disparity(scene.disparity)
+    record = {
+        "version": SCHEMA_VERSION,
+        "source": scene.source,
+        "kind": scene.kind,
+        "variants": [_variant_record(variant) for variant in scene.variants],
+        "samples": [asdict(sample) for sample in scene.samples],
+        "metadata": dict(scene.metadata),
+    }
+    members[f"{scene.key}.json"] = json.dumps(record, indent=1, sort_keys=True, allow_nan=False).encode()
+    return dict(sorted(members.items()))
+
+
+def decode_scene(key: str, members: Mapping[str, bytes], *, variant_images: bool = True) -> Scene:
+    """Read and check one scene.
+
+    Args:
+        key: The scene's key.
+        members: Bytes by member name; a lazy mapping is read only where needed.
+        variant_images: Whether to decode stored variants; without, :func:`decode_variant` reads single ones.
+
+    Raises:
+        DiffcamError: If a member is missing or wrong; the message names it.
+    """
+    record = decode_record(key, members)
+    name = f"{key}.json"
+    try:
+        variants = tuple(
+            Variant(
+                _camera(entry["camera"]),
+                float(entry["focus_disparity"]),
+                decode_variant(key, members, index) if variant_images else None,
+            )
+            for index, entry in enumerate(record["variants"])
+        )
+        samples = tuple(
+            Sample(s["subtask"], s["reference"], s["target"], _camera(s["camera"])) for s in record["samples"]
+        )
+        image = _decode_image(*_find_image(key, "image", members))
+        disparity = _decode_disparity(f"{key}.disparity.png", members)
+        return Scene(key, image, disparity, record["source"], record["kind"], variants, samples, record["metadata"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DiffcamError(f"{name}: not a scene record: {_reason(error)}") from error
+
+
+def decode_record(key: str, members: Mapping[str, bytes]) -> dict[str, Any]:
+    """The scene's JSON record with its outermost fields checked; no pixel is decoded.
+
+    Raises:
+        DiffcamError: If it is missing, not JSON or of another version.
+    """
+    name = f"{key}.json"
+    try:
+        record = json.loads(_member(name, members))
+    except ValueError as error:
+        raise DiffcamError(f"{name}: not JSON ({error})") from error
+    if not isinstance(record, dict) or record.get("version") != SCHEMA_VERSION:
+        raise DiffcamError(f"{name}: not a scene record of version {SCHEMA_VERSION}; write the shard again")
+    types = {"source": str, "kind": str, "variants": list, "samples": list, "metadata": dict}
+    for entry, expected in types.items():
+        if not isinstance(record.get(entry), expected):
+            raise DiffcamError(f"{name}: the field {entry!r} is missing or not a {expected.__name__}")
+    return record
+
+
+def decode_variant(key: str, members: Mapping[str, bytes], index: int) -> Tensor | None:
+    """Stored image ``(3, H, W)`` of one variant, or None where it is only described.
+
+    Raises:
+        DiffcamError: If the member is not an image.
+    """
+    if not any(f"{key}.v{index:03d}.{extension}" in members for extension in IMAGE_FORMATS):
+        return None
+    return _decode_image(*_find_image(key, f"v{index:03d}", members))
+
+
+def _check_values(name: str, value: Tensor) -> None:
+    if value.numel() == 0:
+        raise ValueError(f"{name} is empty")
+    low, high = (float(bound) for bound in torch.aminmax(value))  # NaN reaches both and fails the comparison
+    if not (low >= 0.0 and high <= 1.0):
+        raise ValueError(f"{name} must be finite and lie in [0, 1], got {low:g} to {high:g}")
+
+
+def _variant_record(variant: Variant) -> dict[str, Any]:
+    return {"camera": asdict(variant.camera), "focus_disparity": float(variant.focus_disparity)}
+
+
+def _camera(record: Mapping[str, Any]) -> Camera:
+    x, y = record["focus"]
+    return Camera((x, y), record["bokeh"], Aperture(**record.get("aperture", {})))
+
+
+def _reason(error: Exception) -> str:
+    return f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _member(name: str, members: Mapping[str, bytes]) -> bytes:
+    if name not in members:
+        raise DiffcamError(f"{name}: missing")
+    return members[name]
+
+
+def _find_image(key: str, stem: str, members: Mapping[str, bytes]) -> tuple[str, bytes]:
+    names = [f"{key}.{stem}.{extension}" for extension in IMAGE_FORMATS]
+    name = next((name for name in names if name in members), names[0])
+    return name, _member(name, members)
+
+
+def _encode_image(image: Tensor, image_format: str, quality: int) -> bytes:
+    pixels = (image.detach().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+    options: dict[str, Any] = {"format": "PNG"}
+    if image_format == "jpg":
+        options = {"format": "JPEG", "quality": quality, "subsampling": 0}
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, **options)
+    return buffer.getvalue()
+
+
+def _encode_disparity(disparity: Tensor) -> bytes:
+    levels = np.rint(disparity[0].detach().cpu().double().numpy() * 65535).astype(np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _open_image(name: str, data: bytes) -> Image.Image:
+    try:
+        picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+        if picture.width * picture.height > MAX_PIXELS:
+            raise DiffcamError(f"{name}: {picture.width}x{picture.height} pixels, more than {MAX_PIXELS} are refused")
+        picture.load()
+    except (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError) as error:
+        raise DiffcamError(f"{name}: not a whole image ({' '.join(str(error).split())})") from error
+    return picture
+
+
+def _decode_image(name: str, data: bytes) -> Tensor:
+    picture = _open_image(name, data)
+    if picture.mode != "RGB":
+        raise DiffcamError(f"{name}: must be 8-bit RGB, got {picture.mode}")
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
+
+
+def _decode_disparity(name: str, members: Mapping[str, bytes]) -> Tensor:
+    picture = _open_image(name, _member(name, members))
+    if not picture.mode.startswith("I"):
+        raise DiffcamError(f"{name}: must be a 16-bit grey PNG, got {picture.mode}")
+    levels = np.array(picture).astype(np.float32)
+    return torch.from_numpy(levels)[None].div_(65535)

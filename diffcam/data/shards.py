@@ -1,0 +1,241 @@
+"""Shards: tar files in webdataset's layout, written whole or not at all, read by an index of their scenes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from webdataset.tariterators import base_plus_ext
+
+from diffcam.data.schema import Scene, decode_record, decode_scene, encode_scene
+from diffcam.errors import DiffcamError
+
+
+def write_shard(path: str | Path, scenes: Iterable[Scene], image_format: str = "jpg", quality: int = 95) -> str:
+    """Write scenes to a shard and return the file's SHA-256 in hex; equal scenes give equal bytes.
+
+    The file appears under its name only when it is complete and on disk: a killed writer leaves no half shard.
+
+    Args:
+        path: The ``.tar`` to write; one of that name is replaced. Missing folders are made.
+        scenes: What to write; read one at a time.
+        image_format: ``jpg`` or ``png``, see :func:`diffcam.data.schema.encode_scene`.
+        quality: JPEG quality.
+
+    Raises:
+        ValueError: If two scenes have one key, or the format is unknown.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    keys: set[str] = set()
+    try:
+        with open(unfinished, "wb") as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+                for scene in scenes:
+                    if scene.key in keys:
+                        raise ValueError(f"{path}: two scenes have the key {scene.key!r}")
+                    keys.add(scene.key)
+                    for name, data in encode_scene(scene, image_format, quality).items():
+                        info = tarfile.TarInfo(name)  # owner and time stay 0: bytes depend on the scenes alone
+                        info.size = len(data)
+                        tar.addfile(info, BytesIO(data))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class SceneEntry:
+    """Where a scene lies.
+
+    Args:
+        shard: Path of the tar.
+        key: The scene's key.
+        start: First byte of its first tar header.
+        stop: First byte after its last member.
+        kind: The scene's kind, for the mixture schedule.
+        samples: How many benchmark samples it has.
+    """
+
+    shard: str
+    key: str
+    start: int
+    stop: int
+    kind: str
+    samples: int
+
+    def read(self, *, variant_images: bool = True) -> Scene:
+        """Decode the scene.
+
+        Args:
+            variant_images: As in :func:`diffcam.data.schema.decode_scene`.
+
+        Raises:
+            DiffcamError: If the file or a member is damaged; the message names both.
+        """
+        with self.open() as members:
+            return decode_scene(self.key, members, variant_images=variant_images)
+
+    def open(self) -> SceneMembers:
+        """The scene's members, read from the file when asked for; a context manager."""
+        return SceneMembers(self)
+
+
+class SceneMembers(Mapping[str, bytes]):
+    """Lazy mapping from member name to bytes; inside ``with``, errors are given the shard's name."""
+
+    def __init__(self, entry: SceneEntry) -> None:
+        self._shard = entry.shard
+        self._file = open(entry.shard, "rb")  # noqa: SIM115 - closed by __exit__
+        try:
+            self._file.seek(entry.start)
+            self._tar = tarfile.open(fileobj=self._file, mode="r:")
+            self._infos = {info.name: info for info in _until(self._tar, entry.stop)}
+        except (tarfile.TarError, OSError) as error:
+            self._file.close()
+            raise DiffcamError(f"{entry.shard}: {entry.key}: cannot be read ({error})") from error
+
+    def __getitem__(self, name: str) -> bytes:
+        info = self._infos[name]
+        self._file.seek(info.offset_data)
+        data = self._file.read(info.size)
+        if len(data) != info.size:
+            raise DiffcamError(f"{name}: the file ends inside it")
+        return data
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._infos
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._infos)
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def __enter__(self) -> SceneMembers:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._file.close()
+        if isinstance(error, DiffcamError):
+            raise DiffcamError(f"{self._shard}: {error}") from error
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """The scenes of one shard.
+
+    Args:
+        path: The shard.
+        entries: Its whole scenes, in file order.
+        damage: One line for each group of members that is no scene, naming shard and member.
+        whole: False where the tar breaks off, so that scenes are missing.
+    """
+
+    path: str
+    entries: tuple[SceneEntry, ...]
+    damage: tuple[str, ...]
+    whole: bool
+
+
+def index_shard(path: str | Path) -> ShardIndex:
+    """Find a shard's scenes by reading its tar headers and JSON records; no pixel is decoded, nothing is raised.
+
+    What is damaged or foreign is listed in ``damage``; scenes before the place where a tar breaks off are kept.
+    """
+    path = str(path)
+    entries: list[SceneEntry] = []
+    damage: list[str] = []
+    whole = True
+    try:
+        for key, start, stop in _groups(path):
+            try:
+                entries.append(_entry(path, key, start, stop))
+            except DiffcamError as error:
+                damage.append(str(error))
+    except (tarfile.TarError, OSError) as error:
+        damage.append(f"{path}: {_tar_reason(error)}; {len(entries)} whole scenes before that are kept")
+        whole = False
+    return ShardIndex(path, tuple(entries), tuple(damage), whole)
+
+
+def read_shard(path: str | Path) -> Iterator[Scene]:
+    """Every scene of a shard, in file order.
+
+    Raises:
+        DiffcamError: If anything in the shard is damaged or foreign; the message names shard and member.
+    """
+    index = index_shard(path)
+    if index.damage:
+        raise DiffcamError(index.damage[0])
+    for entry in index.entries:
+        yield entry.read()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _until(tar: tarfile.TarFile, stop: int) -> Iterator[tarfile.TarInfo]:
+    while (info := tar.next()) is not None:
+        yield info
+        if tar.offset >= stop:
+            return
+
+
+def _groups(path: str) -> Iterator[tuple[str, int, int]]:
+    """Key, first and end byte of each run of members that share a key."""
+    size = os.path.getsize(path)
+    with tarfile.open(path, mode="r:") as tar:
+        key, start, stop = None, 0, 0
+        while (info := tar.next()) is not None:
+            if info.offset_data + info.size > size:
+                break
+            member_key = base_plus_ext(info.name)[0] or info.name
+            if member_key != key:
+                if key is not None:
+                    yield key, start, stop
+                key, start = member_key, stop
+            stop = tar.offset
+        else:
+            if key is not None:
+                yield key, start, stop
+            # Two blocks of zeros end a tar; without them the writer, or a copy, was cut off.
+            if size >= stop + 2 * tarfile.BLOCKSIZE:
+                return
+        raise tarfile.ReadError("unexpected end of data")
+
+
+def _entry(path: str, key: str, start: int, stop: int) -> SceneEntry:
+    entry = SceneEntry(path, key, start, stop, kind="", samples=0)
+    with entry.open() as members:
+        if f"{key}.json" not in members:
+            raise DiffcamError(f"{', '.join(members)}: not a scene")
+        record = decode_record(key, members)
+        for name in (f"{key}.disparity.png",):
+            if name not in members:
+                raise DiffcamError(f"{name}: missing")
+        if not any(f"{key}.image.{extension}" in members for extension in ("jpg", "png")):
+            raise DiffcamError(f"{key}.image.jpg: missing")
+    return SceneEntry(path, key, start, stop, record["kind"], len(record["samples"]))
+
+
+def _tar_reason(error: Exception) -> str:
+    if isinstance(error, tarfile.TarError):
+        return f"not a whole tar file ({error})"
+    return f"cannot be read ({error.strerror if isinstance(error, OSError) else error})"
