@@ -1,0 +1,46 @@
+# On a fresh machine, `make demo` and `make test` need Python 3.11 or newer and nothing before them.
+# Another Python: `make demo PYTHON=python3.12`. Everything is installed into .venv, nothing elsewhere.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+STARTED := $(VENV)/.started
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-slow lint format benchmark clean
+
+help:  ## name the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1: \2/p' $(firstword $(MAKEFILE_LIST)) | column -s: -t
+
+install: $(INSTALLED)  ## make .venv with the pinned stack
+
+# $(INSTALLED) is written last. Where an earlier run was killed half-way, $(STARTED) still lies there and the
+# environment is made anew: pip cannot tell a half-unpacked package from a whole one.
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffcam needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@if [ -e $(STARTED) ]; then echo "An earlier install was cut off; starting anew."; rm -rf $(VENV); fi
+	mkdir -p $(VENV) && touch $(STARTED)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test,lint]' || { rm -f $(STARTED); exit 1; }
+	@rm -f $(STARTED) && touch $@
+
+test: $(INSTALLED)  ## the tests that together take a few minutes
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(INSTALLED)  ## the tests that train, or render much
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)  ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## rewrite the files in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove what runs wrote; keep .venv
+	rm -rf outputs lightning_logs build dist .pytest_cache .mypy_cache .ruff_cache
