@@ -1,0 +1,160 @@
+"""Where the surfaces of layered scenes get their pictures from: crops of photos, or procedural patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from diffcam.errors import DiffcamError
+from diffcam.photo import open_photo
+from diffcam.simulation.draws import Draws
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+CELL = 8
+"""Sharpness is summed over cells of this many pixels, so that any crop's sharpness is four look-ups."""
+
+
+class Textures(Protocol):
+    """A source of surfaces; both methods return uint8 (height, width, 3)."""
+
+    def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
+        """A whole view that can stand behind everything."""
+
+    def surface(self, draws: Draws, height: int, width: int) -> np.ndarray:
+        """A sharp piece of material to fill an object with."""
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """A decoded photo and the running sums of its local sharpness."""
+
+    image: Image.Image
+    sums: np.ndarray
+
+    @classmethod
+    def of(cls, image: Image.Image) -> _Photo:
+        gray = np.asarray(image.convert("L"), dtype=np.float32)
+        edges = np.zeros_like(gray)
+        centre = gray[1:-1, 1:-1]
+        edges[1:-1, 1:-1] = np.abs(gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * centre)
+        rows, columns = gray.shape[0] // CELL, gray.shape[1] // CELL
+        cells = edges[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL).mean((1, 3))
+        return cls(image, np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0))))
+
+    def sharpness(self, left: int, top: int, width: int, height: int) -> float:
+        """Mean absolute Laplacian of the cells inside a crop."""
+        y0, x0 = top // CELL, left // CELL
+        y1, x1 = max(y0 + 1, (top + height) // CELL), max(x0 + 1, (left + width) // CELL)
+        y1, x1 = min(y1, self.sums.shape[0] - 1), min(x1, self.sums.shape[1] - 1)
+        y0, x0 = min(y0, y1 - 1), min(x0, x1 - 1)
+        total = self.sums[y1, x1] - self.sums[y0, x1] - self.sums[y1, x0] + self.sums[y0, x0]
+        return float(total / ((y1 - y0) * (x1 - x0)))
+
+
+class PhotoTextures:
+    """Crops of photos, taken where the photos are sharp.
+
+    Args:
+        images: RGB pictures, at least 64 pixels on the short side. They stay in memory.
+        candidates: How many crops are drawn for each surface; the sharpest is used.
+
+    Raises:
+        ValueError: If there are no images or one is too small.
+    """
+
+    def __init__(self, images: Sequence[Image.Image], candidates: int = 4) -> None:
+        if not images:
+            raise ValueError("layered scenes need at least one photo")
+        if any(min(image.size) < 64 for image in images):
+            raise ValueError("layered scenes need photos of at least 64 pixels on the short side")
+        self.photos = [_Photo.of(image) for image in images]
+        self.candidates = candidates
+
+    @classmethod
+    def from_paths(cls, paths: Sequence[str | Path], short_side: int = 768) -> PhotoTextures:
+        """Open photos, shrinking those whose short side is longer than ``short_side`` pixels."""
+        return cls([load_reduced(path, short_side) for path in paths])
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, short_side: int = 768) -> PhotoTextures:
+        """Open every photo below a folder, in the order of their names."""
+        return cls.from_paths(list_photos(folder), short_side)
+
+    def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
+        """A view of a photo as large as its shape allows, the one of the candidates that is sharp all over."""
+        crops = [
+            self._draw_crop(draws, height, width, draws.uniform(0.75, 1.0), whole=True) for _ in range(self.candidates)
+        ]
+        best = max(crops, key=lambda crop: min(self._quarters(*crop)))
+        return self._cut(draws, best, height, width)
+
+    def surface(self, draws: Draws, height: int, width: int) -> np.ndarray:
+        """The sharpest of a few crops, taken pixel by pixel or, at most, shrunk two to one."""
+        crops = [
+            self._draw_crop(draws, height, width, draws.choice((1.0, 2.0)), whole=False) for _ in range(self.candidates)
+        ]
+        best = max(crops, key=lambda crop: crop[0].sharpness(*crop[1]) * crop[1][2] / width)
+        return self._cut(draws, best, height, width)
+
+    def _draw_crop(
+        self, draws: Draws, height: int, width: int, scale: float, whole: bool
+    ) -> tuple[_Photo, tuple[int, int, int, int]]:
+        """A photo and a box (left, top, width, height) of the wanted shape inside it."""
+        photo = draws.choice(self.photos)
+        photo_width, photo_height = photo.image.size
+        largest = min(photo_width / width, photo_height / height)
+        scale = scale * largest if whole else min(scale, largest if largest < 1 else int(largest))
+        box_width = max(1, min(photo_width, round(width * scale)))
+        box_height = max(1, min(photo_height, round(height * scale)))
+        left, top = draws.integer(0, photo_width - box_width), draws.integer(0, photo_height - box_height)
+        return photo, (left, top, box_width, box_height)
+
+    @staticmethod
+    def _quarters(photo: _Photo, box: tuple[int, int, int, int]) -> list[float]:
+        left, top, width, height = box
+        half_width, half_height = width // 2, height // 2
+        corners = [(left + i * half_width, top + j * half_height) for i in (0, 1) for j in (0, 1)]
+        return [photo.sharpness(x, y, half_width, half_height) for x, y in corners]
+
+    @staticmethod
+    def _cut(draws: Draws, crop: tuple[_Photo, tuple[int, int, int, int]], height: int, width: int) -> np.ndarray:
+        photo, (left, top, box_width, box_height) = crop
+        box = (left, top, left + box_width, top + box_height)
+        if (box_width, box_height) == (2 * width, 2 * height):
+            cut = photo.image.reduce(2, box)
+        elif (box_width, box_height) == (width, height):
+            cut = photo.image.crop(box)
+        else:
+            cut = photo.image.resize((width, height), Image.Resampling.HAMMING, box=box)
+        picture = np.asarray(cut)
+        return picture[:, ::-1] if draws.chance(0.5) else picture
+
+
+def list_photos(folder: str | Path) -> list[Path]:
+    """Photos below a folder, sorted by their path relative to it.
+
+    Raises:
+        DiffcamError: If the folder does not exist or holds no photo.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DiffcamError(f"{folder}: no such folder of photos")
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()]
+    if not found:
+        raise DiffcamError(f"{folder}: holds no photo ({', '.join(PHOTO_SUFFIXES)})")
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def load_reduced(path: str | Path, short_side: int) -> Image.Image:
+    """Open a photo as RGB and shrink it to a short side of at most ``short_side`` pixels; never enlarged."""
+    image = open_photo(path).image
+    scale = short_side / min(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
