@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from diffcam.errors import DiffcamError
-from diffcam.photo import open_photo
+from diffcam.photo import Photo, open_photo
+from diffcam.simulation.all_in_focus import DEFAULT_THRESHOLD, AllInFocus
 from diffcam.simulation.draws import Draws
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
@@ -31,10 +32,14 @@ class Textures(Protocol):
 
 @dataclass(frozen=True)
 class _Photo:
-    """A decoded photo and the running sums of its local sharpness."""
+    """A decoded photo, the running sums of its local sharpness, and how well it serves as a backdrop.
+
+    That is the sharpness of its least sharp region, or 0 where most of it has no texture that a blur would show.
+    """
 
     image: Image.Image
     sums: np.ndarray
+    focus: float
 
     @classmethod
     def of(cls, image: Image.Image) -> _Photo:
@@ -44,7 +49,9 @@ class _Photo:
         edges[1:-1, 1:-1] = np.abs(gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * centre)
         rows, columns = gray.shape[0] // CELL, gray.shape[1] // CELL
         cells = edges[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL).mean((1, 3))
-        return cls(image, np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0))))
+        sharpness = AllInFocus().measure(Photo.from_image(image).tensor())
+        focus = sharpness.score if sharpness.textured >= 0.4 else 0.0
+        return cls(image, np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0))), focus)
 
     def sharpness(self, left: int, top: int, width: int, height: int) -> float:
         """Mean absolute Laplacian of the cells inside a crop."""
@@ -86,12 +93,12 @@ class PhotoTextures:
         return cls.from_paths(list_photos(folder), short_side)
 
     def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
-        """A view of a photo as large as its shape allows, the one of the candidates that is sharp all over."""
+        """A view of a photo as large as its shape allows; of the candidates, the first that is in focus all over."""
         crops = [
             self._draw_crop(draws, height, width, draws.uniform(0.75, 1.0), whole=True) for _ in range(self.candidates)
         ]
-        best = max(crops, key=lambda crop: min(self._quarters(*crop)))
-        return self._cut(draws, best, height, width)
+        sharp = [crop for crop in crops if crop[0].focus >= DEFAULT_THRESHOLD]
+        return self._cut(draws, sharp[0] if sharp else max(crops, key=lambda crop: crop[0].focus), height, width)
 
     def surface(self, draws: Draws, height: int, width: int) -> np.ndarray:
         """The sharpest of a few crops, taken pixel by pixel or, at most, shrunk two to one."""
@@ -113,13 +120,6 @@ class PhotoTextures:
         box_height = max(1, min(photo_height, round(height * scale)))
         left, top = draws.integer(0, photo_width - box_width), draws.integer(0, photo_height - box_height)
         return photo, (left, top, box_width, box_height)
-
-    @staticmethod
-    def _quarters(photo: _Photo, box: tuple[int, int, int, int]) -> list[float]:
-        left, top, width, height = box
-        half_width, half_height = width // 2, height // 2
-        corners = [(left + i * half_width, top + j * half_height) for i in (0, 1) for j in (0, 1)]
-        return [photo.sharpness(x, y, half_width, half_height) for x, y in corners]
 
     @staticmethod
     def _cut(draws: Draws, crop: tuple[_Photo, tuple[int, int, int, int]], height: int, width: int) -> np.ndarray:

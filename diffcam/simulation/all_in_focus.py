@@ -1,0 +1,136 @@
+"""Choosing all-in-focus photographs: one blurred region is enough to reject a photo (paper, section 3.1).
+
+The paper thresholds one Laplacian number an image, which an unsharp corner of a detailed photo passes. Here each tile
+is judged by how much contrast it has at its finest scale against the next coarser ones. Blur takes the finest first,
+while a tile without contrast, such as sky, says nothing either way and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffcam.functional.sharpness import laplacian, luminance
+
+ANALYSIS_SHORT_SIDE = 512
+"""Photos are judged at this size, the size that training sees: sharpness beyond it does not matter."""
+
+DEFAULT_THRESHOLD = 0.2
+"""Least sharpness of a tile: 95 % of tiles under a Gaussian blur of 1.5 pixels lie below 0.185 (``docs/log.md``)."""
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """What was measured on one photo.
+
+    Args:
+        score: The sharpness of its least sharp tile that has any contrast; 0 if no tile has.
+        tiles: ``(rows, columns)`` sharpness of each tile, NaN where there is no contrast.
+        tile: Side of a tile as a share of the photo's short side.
+    """
+
+    score: float
+    tiles: Tensor
+    tile: float
+
+    @property
+    def textured(self) -> float:
+        """The share of tiles that have contrast."""
+        return float((~self.tiles.isnan()).float().mean())
+
+
+def tile_sharpness(image_3HW: Tensor, tile: int = 64, contrast: float = 0.012) -> Tensor:
+    """Sharpness of each tile: contrast at the finest scale over contrast two octaves coarser.
+
+    Args:
+        image_3HW: ``(3, H, W)`` in [0, 1].
+        tile: Side of a tile in pixels; tiles at the lower and right edge that would be smaller are left out.
+        contrast: Least standard deviation of the coarse Laplacian for a tile to be judged.
+
+    Returns:
+        ``(H // tile, W // tile)``, NaN for tiles without contrast.
+    """
+    gray_B1HW = luminance(image_3HW[None])
+    fine = _tile_deviation(laplacian(gray_B1HW), tile)
+    coarse = _tile_deviation(laplacian(F.avg_pool2d(gray_B1HW, 4)), tile // 4)
+    rows, columns = min(fine.shape[0], coarse.shape[0]), min(fine.shape[1], coarse.shape[1])
+    fine, coarse = fine[:rows, :columns], coarse[:rows, :columns]
+    return torch.where(coarse >= contrast, fine / coarse.clamp(min=1e-9), torch.nan)
+
+
+def _tile_deviation(response_B1HW: Tensor, tile: int) -> Tensor:
+    mean_square = F.avg_pool2d(response_B1HW**2, tile) - F.avg_pool2d(response_B1HW, tile) ** 2
+    return mean_square[0, 0].clamp(min=0).sqrt()
+
+
+class AllInFocus:
+    """Decides whether a photograph is in focus everywhere.
+
+    Args:
+        threshold: Least sharpness of every tile that has contrast.
+        tile: Side of a tile in pixels at a 512-pixel short side.
+    """
+
+    def __init__(self, threshold: float = DEFAULT_THRESHOLD, tile: int = 64) -> None:
+        self.threshold = threshold
+        self.tile = tile
+
+    def measure(self, image_3HW: Tensor) -> Sharpness:
+        """Sharpness of a photo ``(3, H, W)``, judged at a 512-pixel short side."""
+        scale = ANALYSIS_SHORT_SIDE / min(image_3HW.shape[1:])
+        if scale < 1:
+            size = [round(side * scale) for side in image_3HW.shape[1:]]
+            image_3HW = F.interpolate(image_3HW[None], size, mode="bilinear", antialias=True)[0]
+        tiles = tile_sharpness(image_3HW, self.tile)
+        judged = tiles[~tiles.isnan()]
+        score = float(judged.min()) if judged.numel() else 0.0
+        return Sharpness(score, tiles, self.tile / min(image_3HW.shape[1:]))
+
+    def __call__(self, image_3HW: Tensor) -> bool:
+        """Whether every tile of a photo ``(3, H, W)`` that has contrast is sharp."""
+        return self.measure(image_3HW).score >= self.threshold
+
+
+def write_review(
+    path: str | Path, photos: Iterable[tuple[str, Image.Image, Sharpness]], threshold: float, side: int = 240
+) -> None:
+    """Write a contact sheet for inspection by eye: sharpest first, accepted framed green, rejected red, with scores.
+
+    Tiles below the threshold are crossed out on the photo, so that the sheet shows why one was rejected.
+
+    Args:
+        path: Image file to write.
+        photos: Name, picture and measurement of each.
+        threshold: As the filter's.
+        side: Pixels of a photo's longer side on the sheet.
+    """
+    ranked = sorted(photos, key=lambda item: -item[2].score)
+    columns = min(6, max(1, len(ranked)))
+    sheet = Image.new("RGB", (columns * side, -(-max(1, len(ranked)) // columns) * side), "black")
+    for position, (name, picture, sharpness) in enumerate(ranked):
+        cell = _review_cell(name, picture, sharpness, threshold, side)
+        sheet.paste(cell, ((position % columns) * side, position // columns * side))
+    sheet.save(path)
+
+
+def _review_cell(name: str, picture: Image.Image, sharpness: Sharpness, threshold: float, side: int) -> Image.Image:
+    cell = Image.new("RGB", (side, side), "black")
+    small = picture.copy()
+    small.thumbnail((side - 8, side - 20))
+    draw = ImageDraw.Draw(small)
+    step = sharpness.tile * min(small.size)
+    for row, column in torch.nonzero(sharpness.tiles < threshold).tolist():
+        x, y = column * step, row * step
+        draw.line([(x, y), (x + step, y + step)], fill="red", width=1)
+    colour = "lime" if sharpness.score >= threshold else "red"
+    cell.paste(small, (4, 4))
+    frame = ImageDraw.Draw(cell)
+    frame.rectangle([1, 1, side - 2, side - 2], outline=colour, width=2)
+    frame.text((6, side - 15), f"{sharpness.score:.3f} {name}"[: side // 6], fill=colour)
+    return cell

@@ -1,0 +1,146 @@
+"""One loader for disparity maps, whatever program wrote them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffcam.errors import DiffcamError
+
+MAX_PIXELS = 120_000_000
+"""A header that claims more is refused before memory is taken for it."""
+
+
+def normalise_disparity(disparity_1HW: Tensor) -> Tensor:
+    """Scale a disparity map to [0, 1] by its own least and greatest value: 0 farthest, 1 nearest.
+
+    A map of one value, which says nothing about depth, becomes zeros.
+
+    Args:
+        disparity_1HW: ``(1, H, W)``, any range, finite.
+
+    Returns:
+        ``(1, H, W)`` float32.
+    """
+    disparity_1HW = disparity_1HW.double()
+    low, high = torch.aminmax(disparity_1HW)
+    if high == low:
+        return torch.zeros_like(disparity_1HW, dtype=torch.float32)
+    return ((disparity_1HW - low) / (high - low)).float()
+
+
+def load_disparity(path: str | Path, size: tuple[int, int] | None = None, *, inverse: bool = False) -> Tensor:
+    """Read a disparity map (16- or 8-bit PNG or TIFF, PFM, EXR or NPY) and normalise it.
+
+    Args:
+        path: The file; its suffix says the format.
+        size: Height and width to bring the map to; None keeps its own. Nearest neighbour where it grows, so that no
+            disparity appears that no surface has; area average where it shrinks.
+        inverse: The map holds depth (large is far) and is inverted; depth must be positive.
+
+    Returns:
+        ``(1, H, W)`` float32 in [0, 1], 0 farthest, 1 nearest.
+
+    Raises:
+        DiffcamError: If the file cannot be read, is no single-channel map, or holds a number that is not finite.
+    """
+    path = Path(path)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DiffcamError(f"{path}: not a disparity map; use {', '.join(_READERS)}")
+    try:
+        values = reader(path)
+    except (OSError, ValueError, EOFError, SyntaxError, struct.error, RuntimeError) as error:
+        raise DiffcamError(f"{path}: cannot be read as a disparity map ({' '.join(str(error).split())})") from error
+    disparity_1HW = torch.from_numpy(_checked(path, values, inverse))[None]
+    if size is not None and tuple(disparity_1HW.shape[1:]) != size:
+        disparity_1HW = resize_disparity(disparity_1HW, size)
+    return normalise_disparity(disparity_1HW)
+
+
+def resize_disparity(disparity_1HW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring a map to another size; disparity edges stay edges where it grows."""
+    shrinks = size[0] <= disparity_1HW.shape[1] and size[1] <= disparity_1HW.shape[2]
+    return F.interpolate(disparity_1HW[None], size, mode="area" if shrinks else "nearest-exact")[0]
+
+
+def _checked(path: Path, values: np.ndarray, inverse: bool) -> np.ndarray:
+    """The map as float32 (H, W), refused if it cannot be one."""
+    while values.ndim > 2 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim == 3 and values.shape[-1] in (3, 4) and (values[..., :1] == values[..., :3]).all():
+        values = values[..., 0]  # grey saved as RGB
+    if values.ndim != 2 or values.size == 0:
+        raise DiffcamError(f"{path}: must hold one value a pixel, has the shape {values.shape}; save a grey map")
+    if values.dtype.kind not in "fiu":
+        raise DiffcamError(f"{path}: must hold real numbers, holds {values.dtype}; save it as float32")
+    values = values.astype(np.float32)
+    wrong = int((~np.isfinite(values)).sum())
+    if wrong:
+        raise DiffcamError(f"{path}: {wrong} values are NaN or infinite; fill them before it is used")
+    if inverse:
+        if values.min() <= 0:
+            raise DiffcamError(f"{path}: depth must be positive to be inverted, the least is {values.min():g}")
+        values = 1 / values
+    return values
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ValueError(f"{picture.width}x{picture.height} pixels are too many")
+        if picture.mode == "P":
+            raise ValueError("a palette picture has no order of values")
+        return np.array(picture)
+
+
+def _read_numpy(path: Path) -> np.ndarray:
+    return np.load(path, allow_pickle=False)
+
+
+def _read_pfm(path: Path) -> np.ndarray:
+    """Portable float map: rows from bottom to top; a negative scale means little-endian."""
+    with open(path, "rb") as file:
+        kind = file.readline().strip()
+        if kind not in (b"Pf", b"PF"):
+            raise ValueError("does not begin with Pf")
+        width, height = (int(number) for number in file.readline().split())
+        order = "<" if float(file.readline()) < 0 else ">"
+        channels = 3 if kind == b"PF" else 1
+        if not 0 < width * height <= MAX_PIXELS:
+            raise ValueError(f"{width}x{height} pixels")
+        data = file.read(4 * width * height * channels)
+    if len(data) != 4 * width * height * channels:
+        raise ValueError("the file ends before its last row")
+    return np.frombuffer(data, dtype=f"{order}f4").reshape(height, width, channels)[::-1].copy()
+
+
+def _read_exr(path: Path) -> np.ndarray:
+    import OpenEXR  # loads a shared library, wanted for this one format
+
+    with OpenEXR.File(str(path)) as file:
+        channels = {name: channel.pixels for name, channel in file.channels().items()}
+    if not channels:
+        raise ValueError("no channel in it")
+    return np.asarray(next(iter(channels.values()))) if len(channels) == 1 else np.stack(list(channels.values()), -1)
+
+
+_READERS: dict[str, Callable[[Path], np.ndarray]] = {
+    ".png": _read_picture,
+    ".tif": _read_picture,
+    ".tiff": _read_picture,
+    ".pfm": _read_pfm,
+    ".exr": _read_exr,
+    ".npy": _read_numpy,
+}
+
+DISPARITY_SUFFIXES = tuple(_READERS)
