@@ -6,6 +6,7 @@ Shapes: B images, 3 channels, H rows, W columns. Radii are float pixels and are 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,9 +19,6 @@ EDGE_SLOPE = 4.0
 AREA_OFFSET = 0.2
 """Added to R^2, so that a pixel in focus has a finite weight."""
 
-MAX_RADIUS = 4096.0
-"""Pixels; a larger blur than this is taken for a mistake of units."""
-
 
 def check_bokeh_inputs(
     image_B3HW: Tensor, disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: Tensor, gamma: float
@@ -30,8 +28,8 @@ def check_bokeh_inputs(
     Raises:
         ValueError: If a shape, a dtype or a number does not fit.
     """
-    if image_B3HW.dim() != 4 or not image_B3HW.is_floating_point():
-        raise ValueError(f"image must be a (B, C, H, W) float tensor, got {image_B3HW.dtype} {tuple(image_B3HW.shape)}")
+    if image_B3HW.dim() != 4 or image_B3HW.shape[1] != 3 or not image_B3HW.is_floating_point():
+        raise ValueError(f"image must be a (B, 3, H, W) float tensor, got {image_B3HW.dtype} {tuple(image_B3HW.shape)}")
     batch, _, height, width = image_B3HW.shape
     if disparity_B1HW.shape != (batch, 1, height, width):
         raise ValueError(f"disparity must be {(batch, 1, height, width)}, got {tuple(disparity_B1HW.shape)}")
@@ -56,14 +54,13 @@ def defocus_radius(disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: T
         ``bokeh * (disparity - focus_disparity)``, ``(B, 1, H, W)``.
 
     Raises:
-        ValueError: If a radius is not finite or beyond ``MAX_RADIUS``, or ``bokeh`` is negative.
+        ValueError: If a radius is not finite or ``bokeh`` is negative.
     """
     if bool((bokeh_B < 0).any()):
         raise ValueError(f"bokeh must not be negative, got {bokeh_B.tolist()}")
     radius_B1HW = bokeh_B.view(-1, 1, 1, 1) * (disparity_B1HW - focus_disparity_B.view(-1, 1, 1, 1))
-    # Written so that NaN fails too.
-    if not bool((radius_B1HW.abs() <= MAX_RADIUS).all()):
-        raise ValueError(f"blur radii must be finite and at most {MAX_RADIUS:g} pixels: check disparity and bokeh")
+    if not bool(torch.isfinite(radius_B1HW).all()):
+        raise ValueError("disparity, focus_disparity and bokeh must be finite")
     return radius_B1HW
 
 
@@ -99,18 +96,18 @@ def linear_to_display(light: Tensor, gamma: float) -> Tensor:
     return torch.where(dark, 0, torch.where(dark, 1, light) ** (1 / gamma))
 
 
-def polygon_ratio(dy: float, dx: float, aperture: Aperture) -> float:
+def polygon_ratio(dy: Tensor, dx: Tensor, aperture: Aperture) -> Tensor:
     """Radius of the opening in the direction of an offset, relative to a round opening's: 1 or less.
 
     A polygon of n blades: ``sin b / sin(theta + b)`` with ``a = 2 pi / n``, ``b = pi / 2 - pi / n`` and
     ``theta = |atan2(dy, dx) + rotation| mod a``.
     """
+    dy, dx = torch.broadcast_tensors(dy.double(), dx.double())
     if aperture.blades == 0:
-        return 1.0
-    sector = 2 * math.pi / aperture.blades
+        return torch.ones_like(dy)
     base = math.pi / 2 - math.pi / aperture.blades
-    theta = abs(math.atan2(dy, dx) + aperture.rotation) % sector
-    return math.sin(base) / math.sin(theta + base)
+    theta = torch.remainder((torch.atan2(dy, dx) + aperture.rotation).abs(), 2 * math.pi / aperture.blades)
+    return math.sin(base) / torch.sin(theta + base)
 
 
 def cat_eye_shift(radius_B1HW: Tensor, cat_eye: float) -> tuple[Tensor, Tensor]:
@@ -139,7 +136,7 @@ def _overlap(offset: int, size: int) -> tuple[slice, slice]:
     return slice(max(0, -offset), min(size, size - offset)), slice(max(0, offset), min(size, size + offset))
 
 
-def scatter_discs(light_BCHW: Tensor, radius_B1HW: Tensor, aperture: Aperture | None = None) -> tuple[Tensor, Tensor]:
+def scatter_discs(light_BCHW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
     """Spread every pixel over its blur disc and sum up colours and weights, in whatever order of depth.
 
     A source of radius R reaches a square of half-width ``trunc(R) + 1``; at distance r its weight is
@@ -148,12 +145,11 @@ def scatter_discs(light_BCHW: Tensor, radius_B1HW: Tensor, aperture: Aperture | 
     Args:
         light_BCHW: Linear light.
         radius_B1HW: Signed radius in pixels.
-        aperture: Shape of the opening; None is round.
+        aperture: Shape of the opening.
 
     Returns:
         Sum of weighted light ``(B, C, H, W)`` and sum of weights ``(B, 1, H, W)``, positive everywhere.
     """
-    aperture = aperture or Aperture()
     height, width = light_BCHW.shape[-2:]
     size_B1HW = radius_B1HW.abs()
     reach_B1HW = size_B1HW.detach().trunc() + 1
@@ -161,11 +157,13 @@ def scatter_discs(light_BCHW: Tensor, radius_B1HW: Tensor, aperture: Aperture | 
     shift_y, shift_x = cat_eye_shift(radius_B1HW, aperture.cat_eye)
     light_sum, weight_sum = torch.zeros_like(light_BCHW), torch.zeros_like(radius_B1HW)
     limit = int(reach_B1HW.max())
+    offsets = torch.arange(-limit, limit + 1)
+    ratio = polygon_ratio(offsets[:, None], offsets, aperture).tolist()
     for dy in range(-min(limit, height - 1), min(limit, height - 1) + 1):
         for dx in range(-min(limit, width - 1), min(limit, width - 1) + 1):
             (rows, rows_to), (columns, columns_to) = _overlap(dy, height), _overlap(dx, width)
             source = (..., rows, columns)
-            inset = size_B1HW[source] * polygon_ratio(dy, dx, aperture) - math.hypot(dy, dx)
+            inset = size_B1HW[source] * ratio[dy + limit][dx + limit] - math.hypot(dy, dx)
             if aperture.cat_eye > 0:
                 from_cut = torch.hypot(dy - shift_y[source], dx - shift_x[source])
                 inset = torch.minimum(inset, size_B1HW[source] - from_cut)
@@ -174,6 +172,29 @@ def scatter_discs(light_BCHW: Tensor, radius_B1HW: Tensor, aperture: Aperture | 
             light_sum[..., rows_to, columns_to] += weight * light_BCHW[source]
             weight_sum[..., rows_to, columns_to] += weight
     return light_sum, weight_sum
+
+
+Scatter = Callable[[Tensor, Tensor, Aperture], tuple[Tensor, Tensor]]
+
+
+def render_classical(
+    image_B3HW: Tensor,
+    disparity_B1HW: Tensor,
+    focus_disparity_B: Tensor,
+    bokeh_B: Tensor,
+    gamma: float,
+    aperture: Aperture | None,
+    highlights: bool,
+    scatter: Scatter,
+) -> Tensor:
+    """What all paths of the classical renderer share around their ``scatter``; see ``render_bokeh_reference``."""
+    check_bokeh_inputs(image_B3HW, disparity_B1HW, focus_disparity_B, bokeh_B, gamma)
+    radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
+    if highlights:
+        image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
+    light_sum, weight_sum = scatter(display_to_linear(image_B3HW, gamma), radius_B1HW, aperture or Aperture())
+    result_B3HW = linear_to_display(light_sum / weight_sum, gamma)
+    return result_B3HW.clamp_max(1) if highlights else result_B3HW
 
 
 def render_bokeh_reference(
@@ -202,10 +223,6 @@ def render_bokeh_reference(
     Raises:
         ValueError: If a shape, a dtype or a number does not fit.
     """
-    check_bokeh_inputs(image_B3HW, disparity_B1HW, focus_disparity_B, bokeh_B, gamma)
-    radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
-    if highlights:
-        image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
-    light_sum, weight_sum = scatter_discs(display_to_linear(image_B3HW, gamma), radius_B1HW, aperture)
-    result_B3HW = linear_to_display(light_sum / weight_sum, gamma)
-    return result_B3HW.clamp_max(1) if highlights else result_B3HW
+    return render_classical(
+        image_B3HW, disparity_B1HW, focus_disparity_B, bokeh_B, gamma, aperture, highlights, scatter_discs
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from diffcam.camera import Aperture
-from diffcam.functional.bokeh import render_bokeh_reference
+from diffcam.functional.bokeh import render_classical
+from diffcam.kernels.scatter import scatter_discs
 
 __all__ = ["render_bokeh"]
 
@@ -41,4 +42,4 @@ def render_bokeh(
     """
     if mode != "classical":
         raise ValueError(f"mode must be 'classical', got {mode!r}")
-    return render_bokeh_reference(image, disparity, focus_disparity, bokeh, gamma, aperture, highlights)
+    return render_classical(image, disparity, focus_disparity, bokeh, gamma, aperture, highlights, scatter_discs)

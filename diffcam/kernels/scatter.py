@@ -1,0 +1,49 @@
+"""Spreading light over blur discs on whichever device it lies, differentiable with respect to the light."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from diffcam.camera import Aperture
+from diffcam.kernels import spans
+
+
+class _ScatterDiscs(torch.autograd.Function):
+    """Forward scatters; backward gathers over the same discs. Weights do not depend on the light."""
+
+    @staticmethod
+    def forward(ctx: Any, light: Tensor, radius: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
+        if ctx.needs_input_grad[1]:
+            raise ValueError(
+                "the fast renderer has no gradient with respect to disparity, focus or bokeh: "
+                "detach them, or use diffcam.functional.bokeh.render_bokeh_reference"
+            )
+        ctx.save_for_backward(radius)
+        ctx.aperture = aperture
+        light_sum, weight_sum = spans.scatter(light, radius, aperture)
+        ctx.mark_non_differentiable(weight_sum)
+        return light_sum, weight_sum
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (radius,) = ctx.saved_tensors
+        return spans.gather(grads[0], radius, ctx.aperture), None, None
+
+
+def scatter_discs(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
+    """The fast form of ``diffcam.functional.bokeh.scatter_discs``, chosen by device.
+
+    Raises:
+        ValueError: If the device has no fast path, or a gradient with respect to the radius is asked for.
+    """
+    if light_B3HW.device.type != "cpu":
+        raise ValueError(f"no renderer for device '{light_B3HW.device.type}': move the tensors to the CPU")
+    dtype = light_B3HW.dtype
+    working = torch.promote_types(dtype, torch.float32)
+    light_sum, weight_sum = _ScatterDiscs.apply(light_B3HW.to(working), radius_B1HW.to(working), aperture)
+    return light_sum.to(dtype), weight_sum.to(dtype)
