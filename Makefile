@@ -22,7 +22,7 @@ install: $(INSTALLED)  ## make .venv with the pinned stack
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffcam needs Python 3.11 or newer: make PYTHON=python3.11")'
 	@if [ -e $(STARTED) ]; then echo "An earlier install was cut off; starting anew."; rm -rf $(VENV); fi
-	mkdir -p $(VENV) && touch $(STARTED)
+	mkdir -p $(VENV) && rm -f $@ && touch $(STARTED)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test,lint]' || { rm -f $(STARTED); exit 1; }
 	@rm -f $(STARTED) && touch $@

@@ -1,0 +1,85 @@
+"""The names that users rely on: in Python, in the shell, and what importing them costs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+import sysconfig
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import diffcam
+
+PACKAGE = Path(diffcam.__file__).parent
+
+NAMES = {"Aperture", "Camera", "CameraBatch", "DiffcamError", "RefocusPipeline", "render_bokeh"}
+"""What `import diffcam` promises; a new name is added here on purpose, a lost one breaks somebody's code."""
+
+PARTS = sorted(name for _, name, is_package in pkgutil.iter_modules([str(PACKAGE)]) if is_package)
+
+
+def test_top_level_names() -> None:
+    assert set(diffcam.__all__) == NAMES
+    for name in NAMES:
+        assert inspect.getdoc(getattr(diffcam, name)), name
+    assert set(diffcam.__all__) <= set(dir(diffcam))
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Kamera"):
+        _ = diffcam.Kamera
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_names_what_it_offers(part: str) -> None:
+    module = importlib.import_module(f"diffcam.{part}")
+    assert module.__doc__
+    for name in module.__all__:
+        value = getattr(module, name)
+        assert not inspect.isroutine(value) or inspect.getdoc(value), f"diffcam.{part}.{name} has no docstring"
+        assert not inspect.isclass(value) or inspect.getdoc(value), f"diffcam.{part}.{name} has no docstring"
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """A folder without __init__.py works in a checkout and is missing from what is installed."""
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_import_is_light() -> None:
+    """The camera and the renderer must not cost the import of a training framework."""
+    code = (
+        "import sys, diffcam; diffcam.Camera((0.5, 0.5), 4); print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    loaded = set(subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    assert "torch" in loaded
+    assert (
+        loaded & {"lightning", "diffusers", "transformers", "peft", "torchvision", "matplotlib", "webdataset"} == set()
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "target"), [("lightning", "diffcam.cli:lightning_main"), ("diffcam", "diffcam.cli:main")]
+)
+def test_console_script_is_ours(command: str, target: str) -> None:
+    """Other distributions (`lightning-sdk`) install a `lightning` script too: the last one installed wins."""
+    assert [point.value for point in entry_points(group="console_scripts", name=command)] == [target]
+    assert "diffcam.cli" in (Path(sysconfig.get_path("scripts")) / command).read_text()
+
+
+def test_lightning_help_is_about_diffcam() -> None:
+    script = Path(sysconfig.get_path("scripts")) / "lightning"
+    shown = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "diffcam" in shown
+    assert all(command in shown for command in ("fit", "validate", "test", "predict"))
+
+
+def test_diffcam_help_names_its_commands() -> None:
+    script = Path(sysconfig.get_path("scripts")) / "diffcam"
+    shown = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
+    assert all(command in shown for command in ("refocus", "simulate", "inspect", "benchmark", "ui"))
