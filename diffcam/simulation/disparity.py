@@ -36,7 +36,29 @@ def normalise_disparity(disparity_1HW: Tensor) -> Tensor:
     return ((disparity_1HW - low) / (high - low)).float()
 
 
-def load_disparity(path: str | Path, size: tuple[int, int] | None = None, *, inverse: bool = False) -> Tensor:
+def fill_holes(values: np.ndarray) -> np.ndarray:
+    """Give pixels that are NaN or infinite the smaller of the nearest values to their left and right.
+
+    In disparity measured by stereo, holes lie beside nearer objects, where one of the two cameras cannot see: what is
+    hidden there belongs to the farther surface. Rows without any value take the row above, or else below.
+
+    Args:
+        values: Disparity, (H, W) float; one value at least is finite.
+    """
+    known = np.isfinite(values)
+    columns = np.arange(values.shape[1])
+    left = np.maximum.accumulate(np.where(known, columns, -1), axis=1)
+    right = np.minimum.accumulate(np.where(known, columns, values.shape[1])[:, ::-1], axis=1)[:, ::-1]
+    edged = np.pad(np.where(known, values, np.inf), ((0, 0), (1, 1)), constant_values=np.inf)
+    filled = np.minimum(np.take_along_axis(edged, left + 1, 1), np.take_along_axis(edged, right + 1, 1))
+    rows = np.flatnonzero(np.isfinite(filled).all(1))
+    nearest = rows[np.clip(np.searchsorted(rows, np.arange(len(values)), side="right") - 1, 0, None)]
+    return filled[nearest].astype(values.dtype)
+
+
+def load_disparity(
+    path: str | Path, size: tuple[int, int] | None = None, *, inverse: bool = False, fill: bool = False
+) -> Tensor:
     """Read a disparity map (16- or 8-bit PNG or TIFF, PFM, EXR or NPY) and normalise it.
 
     Args:
@@ -44,6 +66,7 @@ def load_disparity(path: str | Path, size: tuple[int, int] | None = None, *, inv
         size: Height and width to bring the map to; None keeps its own. Nearest neighbour where it grows, so that no
             disparity appears that no surface has; area average where it shrinks.
         inverse: The map holds depth (large is far) and is inverted; depth must be positive.
+        fill: Fill pixels without a value by :func:`fill_holes`; otherwise a map with such pixels is refused.
 
     Returns:
         ``(1, H, W)`` float32 in [0, 1], 0 farthest, 1 nearest.
@@ -59,7 +82,7 @@ def load_disparity(path: str | Path, size: tuple[int, int] | None = None, *, inv
         values = reader(path)
     except (OSError, ValueError, EOFError, SyntaxError, struct.error, RuntimeError) as error:
         raise DiffcamError(f"{path}: cannot be read as a disparity map ({' '.join(str(error).split())})") from error
-    disparity_1HW = torch.from_numpy(_checked(path, values, inverse))[None]
+    disparity_1HW = torch.from_numpy(_checked(path, values, inverse, fill))[None]
     if size is not None and tuple(disparity_1HW.shape[1:]) != size:
         disparity_1HW = resize_disparity(disparity_1HW, size)
     return normalise_disparity(disparity_1HW)
@@ -71,7 +94,7 @@ def resize_disparity(disparity_1HW: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(disparity_1HW[None], size, mode="area" if shrinks else "nearest-exact")[0]
 
 
-def _checked(path: Path, values: np.ndarray, inverse: bool) -> np.ndarray:
+def _checked(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.ndarray:
     """The map as float32 (H, W), refused if it cannot be one."""
     while values.ndim > 2 and values.shape[0] == 1:
         values = values[0]
@@ -84,14 +107,14 @@ def _checked(path: Path, values: np.ndarray, inverse: bool) -> np.ndarray:
     if values.dtype.kind not in "fiu":
         raise DiffcamError(f"{path}: must hold real numbers, holds {values.dtype}; save it as float32")
     values = values.astype(np.float32)
-    wrong = int((~np.isfinite(values)).sum())
-    if wrong:
-        raise DiffcamError(f"{path}: {wrong} values are NaN or infinite; fill them before it is used")
     if inverse:
-        if values.min() <= 0:
-            raise DiffcamError(f"{path}: depth must be positive to be inverted, the least is {values.min():g}")
+        if np.nanmin(values) <= 0:
+            raise DiffcamError(f"{path}: depth must be positive to be inverted, the least is {np.nanmin(values):g}")
         values = 1 / values
-    return values
+    wrong = int((~np.isfinite(values)).sum())
+    if wrong and not (fill and wrong < values.size):
+        raise DiffcamError(f"{path}: {wrong} of {values.size} values are NaN or infinite; fill them (--fill-holes)")
+    return fill_holes(values) if wrong else values
 
 
 def _read_picture(path: Path) -> np.ndarray:

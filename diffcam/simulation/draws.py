@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 import torch
+
+from diffcam.data.randomness import derived_generator
 
 Item = TypeVar("Item")
 
@@ -21,8 +22,7 @@ class Draws:
     """
 
     def __init__(self, *path: int | str) -> None:
-        digest = hashlib.sha256(repr(path).encode()).digest()
-        self.generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
+        self.generator = derived_generator(*path)
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """One number in [low, high)."""

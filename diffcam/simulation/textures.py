@@ -16,6 +16,9 @@ from diffcam.simulation.all_in_focus import DEFAULT_THRESHOLD, AllInFocus
 from diffcam.simulation.draws import Draws
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+MIN_SHORT_SIDE = 64
+"""Pixels that a photo needs to serve as a texture."""
+
 CELL = 8
 """Sharpness is summed over cells of this many pixels, so that any crop's sharpness is four look-ups."""
 
@@ -77,8 +80,8 @@ class PhotoTextures:
     def __init__(self, images: Sequence[Image.Image], candidates: int = 4) -> None:
         if not images:
             raise ValueError("layered scenes need at least one photo")
-        if any(min(image.size) < 64 for image in images):
-            raise ValueError("layered scenes need photos of at least 64 pixels on the short side")
+        if any(min(image.size) < MIN_SHORT_SIDE for image in images):
+            raise ValueError(f"layered scenes need photos of at least {MIN_SHORT_SIDE} pixels on the short side")
         self.photos = [_Photo.of(image) for image in images]
         self.candidates = candidates
 

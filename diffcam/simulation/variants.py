@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from diffcam.camera import Camera, pixels_per_level
 from diffcam.data.schema import Sample, Scene, Variant
+from diffcam.errors import DiffcamError
 from diffcam.kernels import render_bokeh
 
 PLANES = tuple(round(0.05 * step, 2) for step in range(21))
@@ -18,8 +19,8 @@ PLANES = tuple(round(0.05 * step, 2) for step in range(21))
 LEVELS = tuple(range(1, 21))
 """Bokeh levels of the grid (paper, appendix D)."""
 
-FOCUS_TOLERANCE = 0.02
-"""Eta of the in-focus set ``|d - d_f| < eta`` (paper, appendix D names it and gives no number)."""
+FOCUS_TOLERANCE = 0.025
+"""Eta of the in-focus set ``|d - d_f| < eta``, which the paper leaves open: half the grid's step."""
 
 
 def draw_focus_point(
@@ -111,11 +112,11 @@ def draw_benchmark_samples(scene: Scene, generator: Generator) -> Scene:
         generator: Draws focus points and levels.
 
     Raises:
-        ValueError: If the whole scene lies in one plane, so that nothing can be refocused.
+        DiffcamError: If the whole scene lies in one plane, so that nothing can be refocused.
     """
     planes = [plane for plane in PLANES if bool(((scene.disparity - plane).abs() < FOCUS_TOLERANCE).any())]
     if len(planes) < 2:
-        raise ValueError(
+        raise DiffcamError(
             f"scene {scene.key}: a benchmark scene needs two focus planes, its disparity has {len(planes)}"
         )
     first, second = _distant_pair(planes, generator)

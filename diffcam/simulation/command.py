@@ -1,0 +1,148 @@
+"""``diffcam simulate``: scenes from a folder of photos, as shards with a manifest."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from diffcam.errors import DiffcamError
+from diffcam.photo import open_photo
+from diffcam.simulation.all_in_focus import AllInFocus, Sharpness, write_review
+from diffcam.simulation.engines import Engine, LocalEngine
+from diffcam.simulation.manifest import Manifest
+from diffcam.simulation.progress import Progress
+from diffcam.simulation.source_options import SOURCES, add_source_arguments, photos_of
+from diffcam.simulation.textures import load_reduced
+from diffcam.simulation.writer import Rendering, ShardJob, make_shard
+
+IMAGES_PER_SHARD = 256
+"""By default shards are cut so that each holds about this many pictures."""
+
+_RANGES = {
+    "scenes": (1, 999_999),
+    "scenes_per_shard": (1, 999_999),
+    "workers": (1, 1024),
+    "quality": (0, 100),
+    "gamma": (1, 5),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line of ``diffcam simulate``."""
+    parser.add_argument("--output", type=Path, required=True, help="folder for the shards and the manifest")
+    parser.add_argument("--name", default="scenes", help="shards are called NAME-000000.tar, the manifest NAME.json")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes")
+    parser.add_argument(
+        "--variants",
+        type=_variants,
+        default=0,
+        help="renditions a scene: a number, or 'grid' for all 420 (default 0: rendered while training)",
+    )
+    parser.add_argument("--benchmark", action="store_true", help="add the ten benchmark samples to each scene")
+    parser.add_argument("--gamma", type=float, default=4.0, help="gamma of the renderer")
+    parser.add_argument("--quality", type=int, default=95, help="JPEG quality 1 to 100, or 0 for PNG")
+    parser.add_argument("--device", default="cpu", help="where variants are rendered")
+    parser.add_argument("--attribution", default="", help="licence and authors, kept in every scene")
+    parser.add_argument("--scenes-per-shard", type=int, help=f"default: about {IMAGES_PER_SHARD} pictures a shard")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--force", action="store_true", help="replace a run with other settings in the same place")
+    parser.add_argument(
+        "--review", type=Path, metavar="SHEET", help="write a contact sheet of accepted and rejected photos, and stop"
+    )
+    add_source_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the shards, or the contact sheet, and return the exit status.
+
+    Raises:
+        DiffcamError: If the input or an option does not fit.
+    """
+    if args.review:
+        return _review(args)
+    _check(args)
+    source = SOURCES[args.source](args)
+    rendering = Rendering(
+        args.variants, args.benchmark, args.seed, args.gamma, args.quality, args.device, args.attribution
+    )
+    per_shard = args.scenes_per_shard or max(1, IMAGES_PER_SHARD // rendering.images_per_scene)
+    settings = {"source": source.describe(), "rendering": rendering.describe(), "scenes_per_shard": per_shard}
+    args.output.mkdir(parents=True, exist_ok=True)
+    manifest = Manifest.open(args.output / f"{args.name}.json", settings, args.force)
+    jobs = [
+        ShardJob(
+            args.output / f"{args.name}-{number:06d}.tar", source, rendering, start, min(start + per_shard, len(source))
+        )
+        for number, start in enumerate(range(0, len(source), per_shard))
+    ]
+    return _make(manifest, jobs, LocalEngine(args.workers))
+
+
+def _make(manifest: Manifest, jobs: Sequence[ShardJob], engine: Engine) -> int:
+    """Run the jobs that the manifest does not hold yet."""
+    waiting = [job for job in jobs if not manifest.has(job.start, job.stop)]
+    total = sum(job.stop - job.start for job in jobs)
+    progress = Progress(total, total - sum(job.stop - job.start for job in waiting), sys.stderr)
+    if len(waiting) < len(jobs):
+        print(f"continuing: {len(jobs) - len(waiting)} of {len(jobs)} shards are made already", file=sys.stderr)
+    for record in engine.run(make_shard, waiting):
+        for reason in record.skipped:
+            print(f"skipped: {reason}", file=sys.stderr)
+        manifest.add(record)
+        progress.add(record.scenes, len(record.skipped))
+    progress.close()
+    manifest.write()
+    records = manifest.records.values()
+    scenes, images, size = (sum(getattr(record, name) for record in records) for name in ("scenes", "images", "bytes"))
+    print(f"{manifest.path}: {scenes} scenes, {images} pictures, {size / 1e6:.1f} MB in {len(jobs)} shards")
+    if scenes == 0:
+        raise DiffcamError(f"{manifest.path}: no scene could be made; the lines above say why")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse options that make no sense, before any work.
+
+    Raises:
+        DiffcamError: Naming the option.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", args.name):
+        raise DiffcamError(f"--name {args.name!r}: must be letters, digits, '_' and '-'")
+    for option, (least, most) in _RANGES.items():
+        value = getattr(args, option)
+        if value is not None and not least <= value <= most:
+            raise DiffcamError(f"--{option.replace('_', '-')} {value}: must lie in {least} to {most}")
+    if args.benchmark and args.variants:
+        raise DiffcamError("--benchmark draws its own renditions: leave --variants away")
+    if args.output.exists() and not args.output.is_dir():
+        raise DiffcamError(f"--output {args.output}: is a file; name a folder")
+
+
+def _review(args: argparse.Namespace) -> int:
+    """Measure every photo of the folder and write the contact sheet."""
+    measured: list[tuple[str, Image.Image, Sharpness]] = []
+    accepts = AllInFocus(args.threshold)
+    for path in photos_of(args):
+        try:
+            sharpness = accepts.measure(open_photo(path).tensor())
+            measured.append((path.name, load_reduced(path, 240), sharpness))
+        except DiffcamError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    accepted = sum(sharpness.score >= args.threshold for _, _, sharpness in measured)
+    write_review(args.review, measured, args.threshold)
+    print(f"{args.review}: {accepted} of {len(measured)} photos are in focus everywhere (threshold {args.threshold:g})")
+    return 0
+
+
+def _variants(text: str) -> int:
+    if text == "grid":
+        return -1
+    if not text.isdecimal() or int(text) > 420:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 420 or 'grid'")
+    return int(text)

@@ -1,0 +1,82 @@
+"""Where jobs run. An engine gives back results as they are done, in any order; a job whose worker dies runs again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+from typing import Protocol, TypeVar
+
+import torch
+
+from diffcam.errors import DiffcamError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """Runs a function over jobs."""
+
+    def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        """Results in the order in which they are done.
+
+        Raises:
+            DiffcamError: If workers keep dying.
+        """
+
+
+class LocalEngine:
+    """Processes of this machine, one thread each.
+
+    Args:
+        workers: How many.
+        retries: How often a pool whose worker died is started again.
+    """
+
+    def __init__(self, workers: int, retries: int = 3) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        self.workers = workers
+        self.retries = retries
+
+    def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        """See :class:`Engine`."""
+        waiting = dict(enumerate(jobs))
+        for _ in range(self.retries + 1):
+            # A forked child would inherit the thread pools of torch and numba in an unusable state.
+            context = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(min(self.workers, max(1, len(waiting))), context, _start_worker)
+            try:
+                futures = {pool.submit(function, job): number for number, job in waiting.items()}
+                while futures:
+                    for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                        result = future.result()
+                        del waiting[futures.pop(future)]
+                        yield result
+                return
+            except BrokenProcessPool:
+                continue  # the jobs still waiting are given to a new pool
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+        raise DiffcamError(
+            f"simulation: worker processes died {self.retries + 1} times, perhaps for lack of memory; "
+            "run with fewer --workers: what is done is kept"
+        )
+
+
+def _start_worker() -> None:
+    """Use one thread, and end with the parent even if that one is killed."""
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "runs in a child process"
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

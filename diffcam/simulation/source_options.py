@@ -1,0 +1,116 @@
+"""The sources that ``diffcam simulate --source`` names, each made from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from diffcam.errors import DiffcamError
+from diffcam.simulation.all_in_focus import DEFAULT_THRESHOLD
+from diffcam.simulation.draws import Draws
+from diffcam.simulation.procedural import ProceduralTextures
+from diffcam.simulation.sources import (
+    DisparityFolder,
+    LayeredSource,
+    PhotoFolder,
+    PhotoSource,
+    Source,
+    check_photos,
+)
+from diffcam.simulation.textures import list_photos
+
+LAYERED_SCENES = 256
+"""Scenes that a source without an end gives by default."""
+
+TEXTURE_PHOTOS = 400
+"""Layered scenes hold their photos in memory: of larger folders this many are drawn."""
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say what scenes are made of."""
+    parser.add_argument("folder", type=Path, nargs="?", help="folder of photos (not needed by --source procedural)")
+    parser.add_argument("--source", choices=sorted(SOURCES), default="layered", help="what scenes are made of")
+    parser.add_argument("--scenes", type=int, help=f"how many; default: {LAYERED_SCENES} layered ones, or all photos")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        default=(512, 512),
+        help="HEIGHTxWIDTH of layered scenes, or one number; photos are shrunk to its short side (default 512)",
+    )
+    photos = parser.add_argument_group("photos with their own disparity (--source camera, phone or ai)")
+    photos.add_argument(
+        "--disparity", type=Path, help="folder of maps with the photos' names: PNG, TIFF, PFM, EXR, NPY"
+    )
+    photos.add_argument("--inverse", action="store_true", help="the maps hold depth: large is far")
+    photos.add_argument("--fill-holes", action="store_true", help="fill pixels without a value from the farther side")
+    photos.add_argument(
+        "--threshold",
+        type=float,
+        default=DEFAULT_THRESHOLD,
+        help="least sharpness everywhere (default %(default)s; 0 takes every photo)",
+    )
+
+
+def photos_of(args: argparse.Namespace) -> list[Path]:
+    """The photos of the folder that the command line names.
+
+    Raises:
+        DiffcamError: If there is none.
+    """
+    if args.folder is None:
+        raise DiffcamError(f"--source {args.source} needs a folder of photos")
+    return list_photos(args.folder)
+
+
+def _layered(args: argparse.Namespace) -> Source:
+    paths, damaged = check_photos(photos_of(args))
+    for reason in damaged:
+        print(f"left out: {reason}", file=sys.stderr)
+    if not paths:
+        raise DiffcamError(f"{args.folder}: none of its photos can be used; the lines above say why")
+    if len(paths) > TEXTURE_PHOTOS:
+        print(f"{args.folder}: {TEXTURE_PHOTOS} of {len(paths)} photos are drawn by the seed", file=sys.stderr)
+        order = Draws("photos", args.seed).uniforms((len(paths),)).argsort()
+        paths = tuple(sorted(paths[number] for number in order[:TEXTURE_PHOTOS]))
+    textures = PhotoFolder(args.folder, paths, 2 * min(args.size))
+    return LayeredSource(textures, args.scenes or LAYERED_SCENES, args.size, args.seed)
+
+
+def _procedural(args: argparse.Namespace) -> Source:
+    return LayeredSource(ProceduralTextures(), args.scenes or LAYERED_SCENES, args.size, args.seed, kind="ai")
+
+
+def _photo_source(name: str, kind: str) -> Callable[[argparse.Namespace], Source]:
+    def build(args: argparse.Namespace) -> Source:
+        paths = photos_of(args)[: args.scenes]
+        if args.disparity is None:
+            raise DiffcamError(f"--source {name} needs the photos' disparity: --disparity FOLDER of maps")
+        if not args.disparity.is_dir():
+            raise DiffcamError(f"--disparity {args.disparity}: no such folder")
+        maps = DisparityFolder(args.folder, args.disparity, args.inverse, args.fill_holes)
+        return PhotoSource(args.folder, tuple(paths), maps, min(args.size), args.threshold, name, kind)
+
+    return build
+
+
+SOURCES: dict[str, Callable[[argparse.Namespace], Source]] = {
+    "layered": _layered,
+    "procedural": _procedural,
+    "camera": _photo_source("camera", "photo"),
+    "phone": _photo_source("phone", "photo"),
+    "ai": _photo_source("ai", "ai"),
+}
+"""What ``--source`` names: a function from the command line to a source."""
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH or one number")
+    height, width = int(match[1]), int(match[2] or match[1])
+    if not (64 <= height <= 8192 and 64 <= width <= 8192):
+        raise argparse.ArgumentTypeError(f"{text!r}: each side must lie in 64 to 8192")
+    return height, width

@@ -1,0 +1,132 @@
+"""One shard of a simulation: the unit of work, of restart and of repair."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from diffcam.data.randomness import derived_generator
+from diffcam.data.schema import Scene
+from diffcam.data.shards import write_shard
+from diffcam.errors import DiffcamError
+from diffcam.simulation.sources import Source
+from diffcam.simulation.variants import draw_benchmark_samples, draw_variants, full_grid, render_variants
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What is added to each scene, and how it is stored.
+
+    Args:
+        variants: Renditions a scene: 0 none, otherwise drawn from the grid; -1 the whole grid of 420.
+        benchmark: Add the ten benchmark samples; their renditions are rendered when read.
+        seed: Of the draws.
+        gamma: Of the renderer.
+        quality: JPEG quality; 0 writes PNG.
+        device: Where to render.
+        attribution: Licence and authors, kept in every scene.
+    """
+
+    variants: int = 0
+    benchmark: bool = False
+    seed: int = 0
+    gamma: float = 4.0
+    quality: int = 95
+    device: str = "cpu"
+    attribution: str = ""
+
+    @property
+    def images_per_scene(self) -> int:
+        """Pictures that a scene stores, the original among them."""
+        return 421 if self.variants < 0 else 1 + self.variants
+
+    def complete(self, scene: Scene, index: int) -> Scene:
+        """The scene with its variants or samples; a pure function of scene, index and settings."""
+        if self.attribution:
+            scene = replace(scene, metadata={**scene.metadata, "attribution": self.attribution})
+        generator = derived_generator("variants", self.seed, index)
+        if self.benchmark:
+            return draw_benchmark_samples(scene, generator)
+        if self.variants == 0:
+            return scene
+        drawn = full_grid(scene, generator) if self.variants < 0 else draw_variants(scene, self.variants, generator)
+        return render_variants(scene, drawn, self.gamma, self.device)
+
+    def describe(self) -> dict[str, Any]:
+        """The settings, for the manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """Scenes ``start`` to ``stop`` (exclusive) of a source, to be written to ``path``."""
+
+    path: Path
+    source: Source
+    rendering: Rendering
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What became of a job.
+
+    Args:
+        name: File name of the shard.
+        start: First scene number.
+        stop: One past the last.
+        scenes: Scenes in the shard; with 0, no file was written.
+        images: Pictures in the shard.
+        bytes: Size of the file.
+        sha256: Hash of the file.
+        skipped: One line for each scene that was left out.
+    """
+
+    name: str
+    start: int
+    stop: int
+    scenes: int
+    images: int
+    bytes: int
+    sha256: str
+    skipped: tuple[str, ...]
+
+    def on_disk(self, folder: Path) -> bool:
+        """Whether the file is there in its full size; an empty shard has none."""
+        path = folder / self.name
+        return self.scenes == 0 or (path.is_file() and path.stat().st_size == self.bytes)
+
+
+def make_shard(job: ShardJob) -> ShardRecord:
+    """Make the scenes of a job and write them as one shard; bytes depend on the job alone.
+
+    Scenes that cannot be made are left out and named in the record.
+    """
+    skipped: list[str] = []
+    written: list[int] = []
+
+    def scenes() -> Iterator[Scene]:
+        for index in range(job.start, job.stop):
+            try:
+                scene = job.rendering.complete(job.source.scene(index), index)
+            except DiffcamError as error:
+                skipped.append(str(error))
+                continue
+            written.append(index)
+            yield scene
+
+    for leftover in job.path.parent.glob(f".{job.path.name}.*.unfinished"):
+        leftover.unlink(missing_ok=True)  # of a run that was killed
+    rendering = job.rendering
+    image_format = "jpg" if rendering.quality else "png"
+    sha256 = write_shard(job.path, scenes(), image_format, rendering.quality or 95)
+    size = os.path.getsize(job.path)
+    if not written:
+        job.path.unlink()
+        sha256, size = "", 0
+    images = len(written) * (1 if rendering.benchmark else rendering.images_per_scene)
+    return ShardRecord(job.path.name, job.start, job.stop, len(written), images, size, sha256, tuple(skipped))
