@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,9 +100,8 @@ class CameraBatch:
 
     def __post_init__(self) -> None:
         if self.focus.shape != (*self.bokeh.shape, 2):
-            raise ValueError(
-                f"focus must have the shape of bokeh plus (2,): got {tuple(self.focus.shape)} and {tuple(self.bokeh.shape)}"
-            )
+            shapes = f"{tuple(self.focus.shape)} and {tuple(self.bokeh.shape)}"
+            raise ValueError(f"focus must have the shape of bokeh plus (2,): got {shapes}")
 
     @classmethod
     def from_cameras(cls, cameras: Sequence[Camera]) -> CameraBatch:
@@ -111,9 +111,9 @@ class CameraBatch:
             bokeh=torch.tensor([camera.bokeh for camera in cameras], dtype=torch.float32),
         )
 
-    def to(self, *args: object, **kwargs: object) -> CameraBatch:
+    def to(self, *args: Any, **kwargs: Any) -> CameraBatch:
         """Move or cast both tensors, as ``Tensor.to``."""
-        return CameraBatch(self.focus.to(*args, **kwargs), self.bokeh.to(*args, **kwargs))  # type: ignore[arg-type]
+        return CameraBatch(self.focus.to(*args, **kwargs), self.bokeh.to(*args, **kwargs))
 
     def flatten(self) -> CameraBatch:
         """Merge all leading dimensions into one."""

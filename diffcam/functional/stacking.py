@@ -43,7 +43,7 @@ def downsample_masks(masks_nB1HW: Tensor, height: int, width: int) -> Tensor:
 
 
 def stack(masks_nB1HW: Tensor, layers_nBCHW: Tensor) -> Tensor:
-    """Blend images, latents or velocities of a focus stack, ``sum_i m_i x_i`` (paper eq. 2, 4, 8, 9); ``(B, C, H, W)``."""
+    """Blend images, latents or velocities of a stack, ``sum_i m_i x_i`` (paper eq. 2, 4, 8, 9); ``(B, C, H, W)``."""
     return (masks_nB1HW * layers_nBCHW).sum(dim=0)
 
 
