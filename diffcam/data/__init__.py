@@ -1,16 +1,49 @@
 """Shards of scenes, how training pairs are drawn from them, and the data module."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from diffcam.data.batch import RefocusBatch, RefocusSample, collate
+from diffcam.data.mixture import EqualThenLinear, Mixture, Proportional
+from diffcam.data.pairing import ContinuousPairing, GridPairing, Pairing, StoredPairing
+from diffcam.data.perturbation import (
+    DepthDropout,
+    GaussianNoise,
+    Perturbation,
+    RandomMasking,
+    RandomRectangle,
+    Sequential,
+)
+from diffcam.data.rendering import BokehRenderer
 from diffcam.data.schema import Sample, Scene, Variant, decode_scene, encode_scene
 from diffcam.data.shards import SceneEntry, ShardIndex, index_shard, read_shard, write_shard
 
+if TYPE_CHECKING:
+    from diffcam.data.datamodule import RefocusDataModule
+
 __all__ = [
+    "BokehRenderer",
+    "ContinuousPairing",
+    "DepthDropout",
+    "EqualThenLinear",
+    "GaussianNoise",
+    "GridPairing",
+    "Mixture",
+    "Pairing",
+    "Perturbation",
+    "Proportional",
+    "RandomMasking",
+    "RandomRectangle",
     "RefocusBatch",
+    "RefocusDataModule",
     "RefocusSample",
     "Sample",
     "Scene",
     "SceneEntry",
+    "Sequential",
     "ShardIndex",
+    "StoredPairing",
     "Variant",
     "collate",
     "decode_scene",
@@ -19,3 +52,12 @@ __all__ = [
     "read_shard",
     "write_shard",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the data module, and Lightning with it, only where it is used: loading processes do without."""
+    if name == "RefocusDataModule":
+        from diffcam.data.datamodule import RefocusDataModule
+
+        return RefocusDataModule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

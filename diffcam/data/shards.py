@@ -6,13 +6,15 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from webdataset.tariterators import base_plus_ext
 
-from diffcam.data.schema import Scene, decode_record, decode_scene, encode_scene
+from diffcam.data.schema import IMAGE_FORMATS, Scene, decode_record, decode_scene, encode_scene
 from diffcam.errors import DiffcamError
 
 
@@ -75,6 +77,11 @@ class SceneEntry:
     kind: str
     samples: int
 
+    @property
+    def name(self) -> str:
+        """Name of the scene that no other scene of the data has: shard and key."""
+        return f"{Path(self.shard).stem}/{self.key}"
+
     def read(self, *, variant_images: bool = True) -> Scene:
         """Decode the scene.
 
@@ -87,24 +94,31 @@ class SceneEntry:
         with self.open() as members:
             return decode_scene(self.key, members, variant_images=variant_images)
 
-    def open(self) -> SceneMembers:
-        """The scene's members, read from the file when asked for; a context manager."""
-        return SceneMembers(self)
+    @contextmanager
+    def open(self) -> Iterator[Mapping[str, bytes]]:
+        """The scene's members by name, read from the file when asked for; errors inside are given the shard's name.
 
-
-class SceneMembers(Mapping[str, bytes]):
-    """Lazy mapping from member name to bytes; inside ``with``, errors are given the shard's name."""
-
-    def __init__(self, entry: SceneEntry) -> None:
-        self._shard = entry.shard
-        self._file = open(entry.shard, "rb")  # noqa: SIM115 - closed by __exit__
+        Raises:
+            DiffcamError: If the file cannot be read.
+        """
         try:
-            self._file.seek(entry.start)
-            self._tar = tarfile.open(fileobj=self._file, mode="r:")
-            self._infos = {info.name: info for info in _until(self._tar, entry.stop)}
+            with open(self.shard, "rb") as file:
+                file.seek(self.start)
+                with tarfile.open(fileobj=file, mode="r:") as tar:
+                    infos = {info.name: info for info in _until(tar, self.stop)}
+                yield _Members(file, infos)
+        except DiffcamError as error:
+            raise DiffcamError(f"{self.shard}: {error}") from error
         except (tarfile.TarError, OSError) as error:
-            self._file.close()
-            raise DiffcamError(f"{entry.shard}: {entry.key}: cannot be read ({error})") from error
+            raise DiffcamError(f"{self.shard}: {_tar_reason(error)}") from error
+
+
+class _Members(Mapping[str, bytes]):
+    """Lazy mapping from member name to bytes, while the file is open."""
+
+    def __init__(self, file: BinaryIO, infos: Mapping[str, tarfile.TarInfo]) -> None:
+        self._file = file
+        self._infos = infos
 
     def __getitem__(self, name: str) -> bytes:
         info = self._infos[name]
@@ -122,14 +136,6 @@ class SceneMembers(Mapping[str, bytes]):
 
     def __len__(self) -> int:
         return len(self._infos)
-
-    def __enter__(self) -> SceneMembers:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._file.close()
-        if isinstance(error, DiffcamError):
-            raise DiffcamError(f"{self._shard}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -227,10 +233,9 @@ def _entry(path: str, key: str, start: int, stop: int) -> SceneEntry:
         if f"{key}.json" not in members:
             raise DiffcamError(f"{', '.join(members)}: not a scene")
         record = decode_record(key, members)
-        for name in (f"{key}.disparity.png",):
-            if name not in members:
-                raise DiffcamError(f"{name}: missing")
-        if not any(f"{key}.image.{extension}" in members for extension in ("jpg", "png")):
+        if f"{key}.disparity.png" not in members:
+            raise DiffcamError(f"{key}.disparity.png: missing")
+        if not any(f"{key}.image.{extension}" in members for extension in IMAGE_FORMATS):
             raise DiffcamError(f"{key}.image.jpg: missing")
     return SceneEntry(path, key, start, stop, record["kind"], len(record["samples"]))
 

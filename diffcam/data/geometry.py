@@ -1,0 +1,105 @@
+"""The part of a scene that a sample shows: one window for all images of the sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a scene, brought to the training resolution.
+
+    Args:
+        scene: Size of the scene.
+        top: First row.
+        left: First column.
+        height: Rows.
+        width: Columns.
+        resolution: Size that the rectangle is resized to.
+        flip: Whether it is mirrored left to right.
+    """
+
+    scene: Size
+    top: int
+    left: int
+    height: int
+    width: int
+    resolution: Size
+    flip: bool = False
+
+    def apply(self, image_CHW: Tensor) -> Tensor:
+        """Cut, mirror and resize with antialiasing: ``(C, *scene)`` to ``(C, *resolution)``."""
+        part = image_CHW[:, self.top : self.top + self.height, self.left : self.left + self.width]
+        if self.flip:
+            part = part.flip(-1)
+        if part.shape[1:] == self.resolution:
+            return part.contiguous()
+        resized = functional.interpolate(part[None], self.resolution, mode="bilinear", antialias=True)
+        return resized[0].clamp(0, 1)
+
+    @property
+    def magnification(self) -> float:
+        """Bokeh level in the window over bokeh level in the scene: a cut part shows the same blur larger."""
+        return min(self.scene) / min(self.height, self.width)
+
+    def locate(self, focus: tuple[float, float]) -> tuple[float, float]:
+        """A focus point, fractions of the scene, as fractions of the window; outside points go to its border."""
+        x = (focus[0] * self.scene[1] - self.left) / self.width
+        y = (focus[1] * self.scene[0] - self.top) / self.height
+        x, y = min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
+        return (1.0 - x if self.flip else x), y
+
+
+class RandomWindow:
+    """Random crop, magnification and mirroring.
+
+    Args:
+        resolution: Height and width of what the model sees.
+        zoom: Largest magnification over the largest window of that shape, at least 1.
+        flip: Whether half of the windows are mirrored left to right.
+
+    Raises:
+        ValueError: If the zoom is below 1.
+    """
+
+    def __init__(self, resolution: Size, zoom: float = 1.0, flip: bool = True) -> None:
+        if not zoom >= 1.0:
+            raise ValueError(f"zoom must be at least 1, got {zoom}")
+        self.resolution = resolution
+        self.zoom = zoom
+        self.flip = flip
+
+    def __call__(self, scene: Size, generator: torch.Generator) -> Window:
+        """Draw a window of a scene of this size."""
+        zoom, down, right, mirror = torch.rand(4, generator=generator).tolist()
+        height, width = _fit(scene, self.resolution, 1.0 + zoom * (self.zoom - 1.0))
+        top = int(down * (scene[0] - height + 1))
+        left = int(right * (scene[1] - width + 1))
+        return Window(scene, top, left, height, width, self.resolution, self.flip and mirror < 0.5)
+
+
+def centred_window(scene: Size, resolution: Size, focus: tuple[float, float] = (0.5, 0.5)) -> Window:
+    """The largest window of the resolution's shape, moved from the centre just so far that it holds a focus point."""
+    height, width = _fit(scene, resolution, 1.0)
+    left = _slide(scene[1], width, focus[0] * scene[1])
+    top = _slide(scene[0], height, focus[1] * scene[0])
+    return Window(scene, top, left, height, width, resolution)
+
+
+def _fit(scene: Size, resolution: Size, zoom: float) -> Size:
+    scale = min(scene[0] / resolution[0], scene[1] / resolution[1]) / zoom
+    height, width = (max(1, min(side, round(target * scale))) for side, target in zip(scene, resolution, strict=True))
+    return height, width
+
+
+def _slide(length: int, window: int, point: float) -> int:
+    """First pixel of a window on a line of some length that is as central as its holding the point allows."""
+    pixel = min(int(point), length - 1)
+    return min(max((length - window) // 2, pixel - window + 1), pixel)

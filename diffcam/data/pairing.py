@@ -1,0 +1,208 @@
+"""Which renditions of a scene make a training sample: a reference and a stacking pair of targets.
+
+The paper's grid: 21 focus planes x 20 bokeh levels and the original, 421 renditions (section 3.1, appendix D).
+A plane ``d_f`` has the focus points ``{(x, y): |d(x, y) - d_f| < eta}``; a plane without any is not drawn.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffcam.camera import Aperture, Camera
+from diffcam.data.schema import Variant
+from diffcam.errors import DiffcamError
+
+
+@dataclass(frozen=True)
+class Rendition:
+    """One picture of a scene.
+
+    Args:
+        camera: Focus point and level; level 0 is the all-in-focus original.
+        focus_disparity: Disparity of the plane in focus.
+        variant: Index of the stored variant, or None: rendered, or the original.
+    """
+
+    camera: Camera
+    focus_disparity: float
+    variant: int | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A reference and the two targets of the stacking constraint, which differ in focus plane."""
+
+    reference: Rendition
+    targets: tuple[Rendition, Rendition]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A focus plane and what can be drawn at it.
+
+    Args:
+        focus_disparity: The plane.
+        options: Level, aperture and stored variant (or None) of each rendition.
+    """
+
+    focus_disparity: float
+    options: tuple[tuple[float, Aperture, int | None], ...]
+
+
+class Pairing(ABC):
+    """Draws the renditions of a sample.
+
+    Args:
+        original_targets: Share of the targets that are the original; at most one of a pair is.
+        original_references: Share of the references that are the original.
+        eta: Half width of a plane in units of disparity; by default half the grid's step.
+
+    Raises:
+        ValueError: If a number is outside its range.
+    """
+
+    def __init__(self, original_targets: float = 0.2, original_references: float = 0.2, eta: float = 0.025) -> None:
+        if not 0.0 <= original_targets <= 0.5:
+            raise ValueError(f"original_targets must lie in [0, 0.5], got {original_targets}: one of a pair at most")
+        if not 0.0 <= original_references <= 1.0:
+            raise ValueError(f"original_references must lie in [0, 1], got {original_references}")
+        if not 0.0 < eta <= 1.0:
+            raise ValueError(f"eta must lie in (0, 1], got {eta}")
+        self.original_targets = original_targets
+        self.original_references = original_references
+        self.eta = eta
+
+    def __call__(self, variants: Sequence[Variant], disparity_1HW: Tensor, generator: torch.Generator) -> Pair:
+        """Draw a sample's renditions.
+
+        Args:
+            variants: The scene's variants; images are not looked at.
+            disparity_1HW: Of the part of the scene that is shown.
+            generator: Source of all draws.
+
+        Raises:
+            DiffcamError: If no plane holds a pixel.
+        """
+        planes = self.planes(variants)
+        reference = next(self._draw(planes, disparity_1HW, generator), None)
+        if reference is None:
+            raise DiffcamError(f"no pixel lies within eta = {self.eta} of a focus plane; set a larger eta")
+        original = _original(disparity_1HW, generator)
+        from_original, to_original, first = torch.rand(3, generator=generator).tolist()
+        drawn = self._draw(planes, disparity_1HW, generator)
+        one, other = next(drawn), next(drawn, None)
+        if other is None or to_original < 2 * self.original_targets:  # a flat scene has no second plane
+            one, other = (one, original) if first < 0.5 else (original, one)
+        if from_original < self.original_references:
+            reference = _original(disparity_1HW, generator)
+        return Pair(reference, (one, other))
+
+    @abstractmethod
+    def planes(self, variants: Sequence[Variant]) -> Sequence[Plane]:
+        """What there is to draw from."""
+
+    def rendition(
+        self, plane: Plane, focus: tuple[float, float], disparity: float, generator: torch.Generator
+    ) -> Rendition:
+        """A rendition focused on a point of a plane.
+
+        Args:
+            plane: The plane.
+            focus: A point whose disparity lies within eta of it, as fractions of the frame.
+            disparity: That point's disparity.
+            generator: Source of the draw.
+        """
+        level, aperture, variant = plane.options[_choose(len(plane.options), generator)]
+        return Rendition(Camera(focus, level, aperture), plane.focus_disparity, variant)
+
+    def _draw(self, planes: Sequence[Plane], disparity_1HW: Tensor, generator: torch.Generator) -> Iterator[Rendition]:
+        """Renditions at planes that differ, uniform over the planes that hold a pixel."""
+        height, width = disparity_1HW.shape[1:]
+        for number in torch.randperm(len(planes), generator=generator).tolist():
+            plane = planes[number]
+            points = ((disparity_1HW[0] - plane.focus_disparity).abs() < self.eta).flatten().nonzero()[:, 0]
+            if len(points):
+                row, column = divmod(int(points[_choose(len(points), generator)]), width)
+                focus = ((column + 0.5) / width, (row + 0.5) / height)
+                yield self.rendition(plane, focus, float(disparity_1HW[0, row, column]), generator)
+
+
+class GridPairing(Pairing):
+    """The paper's grid, rendered while training: no variant is stored.
+
+    Args:
+        planes: Focus planes, evenly spaced from 0 to 1.
+        levels: Bokeh levels 1, 2, ... up to this.
+        original_targets: See :class:`Pairing`.
+        original_references: See :class:`Pairing`.
+        eta: See :class:`Pairing`.
+
+    Raises:
+        ValueError: If a number is outside its range.
+    """
+
+    def __init__(
+        self,
+        planes: int = 21,
+        levels: int = 20,
+        original_targets: float = 0.2,
+        original_references: float = 0.2,
+        eta: float = 0.025,
+    ) -> None:
+        super().__init__(original_targets, original_references, eta)
+        if planes < 2 or levels < 1:
+            raise ValueError(f"the grid needs at least 2 planes and 1 level, got {planes} and {levels}")
+        options = tuple((float(level), Aperture(), None) for level in range(1, levels + 1))
+        self._planes = tuple(Plane(number / (planes - 1), options) for number in range(planes))
+        self.levels = levels
+
+    def planes(self, variants: Sequence[Variant]) -> Sequence[Plane]:
+        """See :meth:`Pairing.planes`."""
+        return self._planes
+
+
+class ContinuousPairing(GridPairing):
+    """The grid's planes with any disparity and level between: focus exactly on the point, level uniform from 1 up."""
+
+    def rendition(
+        self, plane: Plane, focus: tuple[float, float], disparity: float, generator: torch.Generator
+    ) -> Rendition:
+        """See :meth:`Pairing.rendition`."""
+        level = 1.0 + float(torch.rand((), generator=generator)) * (self.levels - 1)
+        return Rendition(Camera(focus, level), disparity)
+
+
+class StoredPairing(Pairing):
+    """Precomputed variants, as in the paper; the focus point is drawn anew from the plane's in-focus set."""
+
+    def planes(self, variants: Sequence[Variant]) -> Sequence[Plane]:
+        """See :meth:`Pairing.planes`.
+
+        Raises:
+            DiffcamError: If the scene has no variant.
+        """
+        grouped: dict[float, list[tuple[float, Aperture, int | None]]] = {}
+        for index, variant in enumerate(variants):
+            if variant.camera.bokeh > 0:
+                option = (variant.camera.bokeh, variant.camera.aperture, index)
+                grouped.setdefault(variant.focus_disparity, []).append(option)
+        if not grouped:
+            raise DiffcamError("the scene has no variants: simulate them, or render while training with GridPairing")
+        return [Plane(focus_disparity, tuple(options)) for focus_disparity, options in grouped.items()]
+
+
+def _original(disparity_1HW: Tensor, generator: torch.Generator) -> Rendition:
+    """The all-in-focus original, asked for with a focus point anywhere."""
+    height, width = disparity_1HW.shape[1:]
+    row, column = divmod(_choose(height * width, generator), width)
+    focus = ((column + 0.5) / width, (row + 0.5) / height)
+    return Rendition(Camera(focus, 0.0), float(disparity_1HW[0, row, column]))
+
+
+def _choose(count: int, generator: torch.Generator) -> int:
+    return int(torch.randint(count, (), generator=generator))

@@ -1,0 +1,128 @@
+"""Imperfect disparity: what the model is given in place of the exact map (paper, section 3.2 and appendix E)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Perturbation(ABC):
+    """A change to a disparity map."""
+
+    @abstractmethod
+    def __call__(self, disparity_1HW: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a changed copy, ``(1, H, W)`` in [0, 1]; the argument is left as it is."""
+
+
+class DepthDropout(Perturbation):
+    """Fill the whole map with zeros (paper, section 3.2); with probability 1, table 6's "0 depth".
+
+    Args:
+        probability: Of doing so.
+
+    Raises:
+        ValueError: If it lies outside [0, 1].
+    """
+
+    def __init__(self, probability: float = 0.5) -> None:
+        self.probability = _check_probability(probability)
+
+    def __call__(self, disparity_1HW: Tensor, generator: torch.Generator) -> Tensor:
+        """See :meth:`Perturbation.__call__`."""
+        drop = bool(torch.rand((), generator=generator) < self.probability)
+        return torch.zeros_like(disparity_1HW) if drop else disparity_1HW.clone()
+
+
+class RandomMasking(Perturbation):
+    """Set each pixel to zero independently (paper, table 6).
+
+    Args:
+        probability: Of each pixel.
+
+    Raises:
+        ValueError: If it lies outside [0, 1].
+    """
+
+    def __init__(self, probability: float = 0.3) -> None:
+        self.probability = _check_probability(probability)
+
+    def __call__(self, disparity_1HW: Tensor, generator: torch.Generator) -> Tensor:
+        """See :meth:`Perturbation.__call__`."""
+        keep = torch.rand(disparity_1HW.shape, generator=generator) >= self.probability
+        return disparity_1HW * keep
+
+
+class RandomRectangle(Perturbation):
+    """Set a rectangle of random size and place to zero (paper, table 6).
+
+    Args:
+        largest: Largest side, as a share of the map's; the smallest is one pixel.
+
+    Raises:
+        ValueError: If it lies outside (0, 1].
+    """
+
+    def __init__(self, largest: float = 1.0) -> None:
+        if not 0.0 < largest <= 1.0:
+            raise ValueError(f"largest must lie in (0, 1], got {largest}")
+        self.largest = largest
+
+    def __call__(self, disparity_1HW: Tensor, generator: torch.Generator) -> Tensor:
+        """See :meth:`Perturbation.__call__`."""
+        rows, columns = (self._span(length, generator) for length in disparity_1HW.shape[1:])
+        cut = disparity_1HW.clone()
+        cut[:, rows, columns] = 0
+        return cut
+
+    def _span(self, length: int, generator: torch.Generator) -> slice:
+        size, place = torch.rand(2, generator=generator).tolist()
+        span = min(1 + int(size * self.largest * length), length)
+        start = int(place * (length - span + 1))
+        return slice(start, start + span)
+
+
+class GaussianNoise(Perturbation):
+    """Add independent Gaussian noise to each pixel, then return to [0, 1] (paper, table 6: unit noise).
+
+    Args:
+        deviation: Standard deviation in units of disparity.
+
+    Raises:
+        ValueError: If it is negative or not finite.
+    """
+
+    def __init__(self, deviation: float = 1.0) -> None:
+        if not 0.0 <= deviation < float("inf"):
+            raise ValueError(f"deviation must be finite and at least 0, got {deviation}")
+        self.deviation = deviation
+
+    def __call__(self, disparity_1HW: Tensor, generator: torch.Generator) -> Tensor:
+        """See :meth:`Perturbation.__call__`."""
+        noise = torch.randn(disparity_1HW.shape, generator=generator)
+        return (disparity_1HW + self.deviation * noise).clamp(0, 1)
+
+
+class Sequential(Perturbation):
+    """Several perturbations, one after the other.
+
+    Args:
+        perturbations: In order of application.
+    """
+
+    def __init__(self, perturbations: Sequence[Perturbation]) -> None:
+        self.perturbations = tuple(perturbations)
+
+    def __call__(self, disparity_1HW: Tensor, generator: torch.Generator) -> Tensor:
+        """See :meth:`Perturbation.__call__`."""
+        for perturbation in self.perturbations:
+            disparity_1HW = perturbation(disparity_1HW, generator)
+        return disparity_1HW
+
+
+def _check_probability(value: float) -> float:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"probability must lie in [0, 1], got {value}")
+    return value

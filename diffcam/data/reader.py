@@ -1,0 +1,101 @@
+"""Finding and indexing shards, and how much damage is put up with."""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections.abc import Sequence
+
+from webdataset.shardlists import expand_urls
+
+from diffcam.data.shards import SceneEntry, ShardIndex, index_shard
+from diffcam.errors import DiffcamError
+
+logger = logging.getLogger(__name__)
+
+
+def find_shards(patterns: Sequence[str]) -> list[str]:
+    """Paths named by brace patterns (``train-{000..012}.tar``) and globs (``train-*.tar``), in order, each once.
+
+    Raises:
+        DiffcamError: If a pattern names no file.
+    """
+    paths: dict[str, None] = {}
+    for pattern in patterns:
+        for expanded in expand_urls(pattern):
+            found = sorted(glob.glob(expanded, recursive=True))
+            if not found:
+                raise DiffcamError(
+                    f"{expanded}: no such shard; make shards with 'diffcam simulate' or mend the pattern"
+                )
+            paths.update(dict.fromkeys(found))
+    return list(paths)
+
+
+def read_index(patterns: Sequence[str], max_damaged_share: float = 0.1) -> list[SceneEntry]:
+    """All whole scenes of some shards; what is damaged or foreign is reported by name and left out.
+
+    A shard that breaks off is taken to lack what it has fewer than the mean of the whole shards, at least one.
+
+    Args:
+        patterns: See :func:`find_shards`.
+        max_damaged_share: Share of the scenes that may be damaged.
+
+    Raises:
+        DiffcamError: If more is damaged, no scene is left, or a pattern names no file.
+    """
+    indices = [index_shard(path) for path in find_shards(patterns)]
+    for line in (line for index in indices for line in index.damage):
+        logger.warning("left out: %s", line)
+    entries = [entry for index in indices for entry in index.entries]
+    damaged = _count_damaged(indices)
+    if damaged > max_damaged_share * (len(entries) + damaged):
+        first = next(line for index in indices for line in index.damage)
+        raise DiffcamError(
+            f"about {damaged} of {len(entries) + damaged} scenes are damaged, more than max_damaged_share = "
+            f"{max_damaged_share:g} allows; the first: {first}"
+        )
+    if not entries:
+        raise DiffcamError(f"{', '.join(patterns)}: the shards hold no scene")
+    return entries
+
+
+class DamageCount:
+    """Counts scenes whose pixels turn out to be damaged when they are decoded, and stops when they are too many.
+
+    Each loading process counts for itself.
+
+    Args:
+        scenes: How many scenes there are.
+        max_damaged_share: Share of them that may be damaged.
+    """
+
+    def __init__(self, scenes: int, max_damaged_share: float) -> None:
+        self._scenes = scenes
+        self._share = max_damaged_share
+        self._damaged: set[SceneEntry] = set()
+
+    def add(self, entry: SceneEntry, error: DiffcamError) -> None:
+        """Report a damaged scene, once.
+
+        Raises:
+            DiffcamError: If the set share is passed.
+        """
+        if entry in self._damaged:
+            return
+        self._damaged.add(entry)
+        if len(self._damaged) > self._share * self._scenes:
+            raise DiffcamError(
+                f"{len(self._damaged)} of {self._scenes} scenes are damaged, more than max_damaged_share = "
+                f"{self._share:g} allows; the last: {error}"
+            ) from error
+        logger.warning("skipped, another scene is shown instead: %s", error)
+
+
+def _count_damaged(indices: Sequence[ShardIndex]) -> int:
+    whole = [len(index.entries) for index in indices if index.whole]
+    mean = round(sum(whole) / len(whole)) if whole else 1
+    return sum(
+        len(index.damage) if index.whole else len(index.damage) - 1 + max(1, mean - len(index.entries))
+        for index in indices
+    )

@@ -1,0 +1,53 @@
+"""Pictures of a scene: stored variants where there are any, rendered ones otherwise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffcam.camera import Camera, pixels_per_level
+from diffcam.kernels import render_bokeh
+
+
+class BokehRenderer:
+    """Renders one camera's view of an all-in-focus image.
+
+    Args:
+        gamma: 1 to 5; light is ``image ** gamma``.
+        highlights: Whether bright parts out of focus are brightened first.
+
+    Raises:
+        ValueError: If gamma is outside its range.
+    """
+
+    def __init__(self, gamma: float = 4.0, highlights: bool = False) -> None:
+        if not 1.0 <= gamma <= 5.0:
+            raise ValueError(f"gamma must lie in [1, 5], got {gamma}")
+        self.gamma = gamma
+        self.highlights = highlights
+
+    def __call__(self, image_3HW: Tensor, disparity_1HW: Tensor, focus_disparity: float, camera: Camera) -> Tensor:
+        """Render.
+
+        Args:
+            image_3HW: All-in-focus, display values in [0, 1].
+            disparity_1HW: In [0, 1], 1 nearest.
+            focus_disparity: The plane in focus.
+            camera: Level and aperture; level 0 returns the image itself.
+
+        Returns:
+            ``(3, H, W)`` display values in [0, 1].
+        """
+        if camera.bokeh == 0:
+            return image_3HW
+        radius = camera.bokeh * pixels_per_level(*image_3HW.shape[1:])
+        rendered = render_bokeh(
+            image_3HW[None],
+            disparity_1HW[None],
+            torch.tensor([focus_disparity]),
+            torch.tensor([radius]),
+            self.gamma,
+            aperture=camera.aperture,
+            highlights=self.highlights,
+        )
+        return rendered[0]

@@ -1,0 +1,87 @@
+"""Training samples: each a pure function of its global index."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch.utils.data import Dataset
+
+from diffcam.data.batch import RefocusSample
+from diffcam.data.geometry import RandomWindow
+from diffcam.data.order import SampleOrder
+from diffcam.data.pairing import Pairing
+from diffcam.data.perturbation import Perturbation
+from diffcam.data.randomness import derived_generator
+from diffcam.data.reader import DamageCount
+from diffcam.data.rendering import BokehRenderer
+from diffcam.data.schema import decode_scene, decode_variant
+from diffcam.data.shards import SceneEntry
+from diffcam.data.view import View
+from diffcam.errors import DiffcamError
+
+MAX_SUBSTITUTES = 16
+"""Damaged scenes in a row after which the data are taken to be beyond use."""
+
+
+class TrainingDataset(Dataset[RefocusSample]):
+    """Training samples by global index, without end; K = 2.
+
+    A scene that turns out to be damaged is reported, and another one of its kind takes its place, so that every rank
+    and worker still yields as many samples.
+
+    Args:
+        order: From index to scene.
+        geometry: Draws what is shown of it.
+        pairing: Draws its renditions.
+        renderer: Renders those that are not stored.
+        perturbation: What the model is given in place of the exact disparity.
+        seed: Of all draws but the order.
+        max_damaged_share: Share of the scenes that may be damaged.
+    """
+
+    def __init__(
+        self,
+        order: SampleOrder,
+        geometry: RandomWindow,
+        pairing: Pairing,
+        renderer: BokehRenderer,
+        perturbation: Perturbation,
+        seed: int,
+        max_damaged_share: float,
+    ) -> None:
+        self._order = order
+        self._geometry = geometry
+        self._pairing = pairing
+        self._renderer = renderer
+        self._perturbation = perturbation
+        self._seed = seed
+        self._damage = DamageCount(len(order), max_damaged_share)
+
+    def __getitem__(self, index: int) -> RefocusSample:
+        generator = derived_generator("sample", self._seed, index)
+        entry = self._order.entry(index)
+        for _ in range(MAX_SUBSTITUTES):
+            try:
+                return self._sample(entry, index, generator)
+            except DiffcamError as error:
+                self._damage.add(entry, error)
+                entry = self._order.substitute(entry, generator)
+        raise DiffcamError(f"{entry.shard}: {MAX_SUBSTITUTES} damaged scenes in a row; check the training shards")
+
+    def _sample(self, entry: SceneEntry, index: int, generator: torch.Generator) -> RefocusSample:
+        with entry.open() as members:
+            scene = decode_scene(entry.key, members, variant_images=False)
+            window = self._geometry((scene.image.shape[1], scene.image.shape[2]), generator)
+            view = View(scene, window, self._renderer, partial(decode_variant, entry.key, members))
+            pair = self._pairing(scene.variants, view.disparity, generator)
+            return RefocusSample(
+                reference=view.picture(pair.reference),
+                targets=torch.stack([view.picture(target) for target in pair.targets]),
+                disparity=self._perturbation(view.disparity, generator),
+                cameras=tuple(view.camera(target) for target in pair.targets),
+                index=index,
+                scene=entry.name,
+                subtask="train",
+                source=scene.source,
+            )

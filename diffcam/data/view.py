@@ -1,0 +1,56 @@
+"""What a sample shows of a scene, and the renditions of it: stored where there are any, rendered otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import Tensor
+
+from diffcam.camera import MAX_BOKEH, Camera
+from diffcam.data.geometry import Window
+from diffcam.data.pairing import Rendition
+from diffcam.data.rendering import BokehRenderer
+from diffcam.data.schema import Scene
+
+
+class View:
+    """A scene through a window.
+
+    Args:
+        scene: The scene.
+        window: The part that is shown.
+        renderer: For what is not stored.
+        stored: From the index of a variant to its whole image ``(3, H, W)``, or None where it is only described.
+
+    Attributes:
+        window: As given.
+        image: All-in-focus, ``(3, *resolution)``.
+        disparity: ``(1, *resolution)``.
+    """
+
+    def __init__(
+        self, scene: Scene, window: Window, renderer: BokehRenderer, stored: Callable[[int], Tensor | None]
+    ) -> None:
+        self._renderer = renderer
+        self._stored = stored
+        self.window = window
+        self.image = window.apply(scene.image)
+        self.disparity = window.apply(scene.disparity)
+
+    def camera(self, rendition: Rendition) -> Camera:
+        """The rendition's camera as it looks in the window: the blur of a variant is magnified with the picture."""
+        if rendition.variant is None:
+            return rendition.camera
+        return replace(rendition.camera, bokeh=self.level(rendition.camera.bokeh))
+
+    def level(self, bokeh: float) -> float:
+        """A level of the whole scene as a level of the window."""
+        return min(bokeh * self.window.magnification, MAX_BOKEH)
+
+    def picture(self, rendition: Rendition) -> Tensor:
+        """The rendition, ``(3, *resolution)``."""
+        stored = None if rendition.variant is None else self._stored(rendition.variant)
+        if stored is not None:
+            return self.window.apply(stored)
+        return self._renderer(self.image, self.disparity, rendition.focus_disparity, self.camera(rendition))
