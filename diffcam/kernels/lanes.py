@@ -9,6 +9,9 @@ from numba import types
 from numba.extending import intrinsic
 
 LANES = 4
+_intrinsic: Any = intrinsic
+"""Untyped: numba's annotation counts the typing context among the arguments of a call."""
+
 ZERO = ir.Constant(ir.IntType(64), 0)
 
 
@@ -32,7 +35,7 @@ def _add_at(builder: ir.IRBuilder, place: ir.Value, value: ir.Value) -> None:
     builder.store(builder.fadd(old, value, flags=("contract",)), place, align=8)
 
 
-@intrinsic
+@_intrinsic
 def add_lanes(typing_context: Any, sums: Any, index: Any, weight: Any, lanes: Any) -> Any:
     """``sums[index : index + 4] += weight * lanes[:4]``."""
 
@@ -45,7 +48,7 @@ def add_lanes(typing_context: Any, sums: Any, index: Any, weight: Any, lanes: An
     return types.void(sums, types.uintp, types.float64, lanes), generate
 
 
-@intrinsic
+@_intrinsic
 def add_difference(typing_context: Any, lanes: Any, weight: Any, sums: Any, start: Any, end: Any) -> Any:
     """``lanes[:4] += weight * (sums[start : start + 4] - sums[end : end + 4])``."""
 

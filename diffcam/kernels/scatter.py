@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from diffcam.camera import Aperture
-from diffcam.kernels import spans
+from diffcam.kernels import cpu
 
 
 class _ScatterDiscs(torch.autograd.Function):
@@ -24,7 +24,7 @@ class _ScatterDiscs(torch.autograd.Function):
             )
         ctx.save_for_backward(radius)
         ctx.aperture = aperture
-        light_sum, weight_sum = spans.scatter(light, radius, aperture)
+        light_sum, weight_sum = cpu.scatter(light, radius, aperture)
         ctx.mark_non_differentiable(weight_sum)
         return light_sum, weight_sum
 
@@ -32,7 +32,7 @@ class _ScatterDiscs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (radius,) = ctx.saved_tensors
-        return spans.gather(grads[0], radius, ctx.aperture), None, None
+        return cpu.gather(grads[0], radius, ctx.aperture), None, None
 
 
 def scatter_discs(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:

@@ -1,29 +1,19 @@
-"""The renderer's CPU path: a blur disc as horizontal spans, O(radius) per pixel instead of O(radius^2).
+"""The renderer's compiled CPU loops: a blur disc as horizontal spans, O(radius) per pixel instead of O(radius^2).
 
 Along one image row a disc's weight rises at its left edge and falls at its right one, and is flat between. Writing only
 its differences, and taking one running sum per row at the end, touches a ring of O(radius) pixels, each weighted with
 the true soft edge. The sums are float64: in float32, what remains of a bright span after its end would drown the dark
 pixels behind it. Only the rows that a source can reach are held at a time, so memory is O(radius * width) per thread.
-
-The compiled functions run on one thread, without the GIL; ``torch.get_num_threads()`` of them share an image's rows.
-No thread outlives a call, so a process may fork between calls, and a DataLoader worker, where torch has one thread,
-starts none.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
-import torch
-from torch import Tensor
 
-from diffcam.camera import Aperture
-from diffcam.functional.bokeh import AREA_OFFSET, EDGE_SLOPE, polygon_ratio
+from diffcam.functional.bokeh import AREA_OFFSET, EDGE_SLOPE
 from diffcam.kernels.lanes import LANES, add_difference, add_lanes
 
 OUTSIDE, INSIDE = 1.5, 1.0
@@ -36,106 +26,128 @@ STEP = 256
 EDGE = 0.5 + 0.5 * np.tanh(EDGE_SLOPE * (np.arange(round((OUTSIDE + INSIDE) * STEP) + 2) / STEP - OUTSIDE))
 """The edge profile: weight against inset, the depth inside the disc, from ``-OUTSIDE`` on."""
 
+Array = np.ndarray
+Tables = tuple[Array, Array]
+"""The edge profile, and distances by offset in entries of it."""
+
+Shape = tuple[Array, float, float]
+"""Of an opening that is not round: the polygon's ratio by offset, the smallest ratio, and the cat-eye."""
+
 _jit = numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
 _inline = numba.njit(inline="always", nogil=True, fastmath=True, error_model="numpy")
 
 
 @_inline
-def _entry(inset):
-    """Index of an inset in the edge profile."""
-    return np.uintp((inset + OUTSIDE) * STEP + 0.5)
-
-
-@_inline
-def _bounds(size, dy, reach):
+def _bounds(size: float, dy: int, reach: int) -> tuple[int, int]:
     """Last offset of a row with any weight, and last one of full weight (-1 where there is none)."""
-    outer = min(int(math.sqrt((size + OUTSIDE) ** 2 - dy * dy)), reach)
+    # float32 takes half the time; its error is less than half an entry of the profile.
+    outer = min(int(math.sqrt(np.float32((size + OUTSIDE) ** 2 - dy * dy))), reach)
     full = size - INSIDE
-    inner = int(math.sqrt(full * full - dy * dy)) if full >= abs(dy) else -1
+    inner = int(math.sqrt(np.float32(full * full - dy * dy))) if full >= abs(dy) else -1
     return outer, min(inner, outer)
 
 
 @_inline
-def _round_row(spans, steps, edge, size, dy, reach):
-    """Row ``dy`` of a disc as nested spans [start, end) and what each adds to the weight; returns their number."""
+def _visit_span(sums: Array, lanes: Array, step: float, start: int, end: int, gather: bool) -> None:
+    """Add ``step * lanes`` to a span of differences, or (the adjoint) the span, of sums to the end, to the lanes."""
+    if gather:
+        add_difference(lanes, step, sums, start, end)
+    else:
+        add_lanes(sums, start, step, lanes)
+        add_lanes(sums, end, -step, lanes)
+
+
+@_inline
+def _visit_round_rows(
+    sums: Array, lanes: Array, tables: Tables, size: float, dy: int, reach: int, below: int, above: int, gather: bool
+) -> None:
+    """Walk over rows ``dy`` below and above a source, where a disc is the same: nested spans from the outside in."""
+    edge, distances = tables
     outer, inner = _bounds(size, dy, reach)
-    count, last = 0, 0.0
+    edge_entry = (size + OUTSIDE) * STEP + 0.5
+    last = 0.0
     for dx in range(outer, max(inner, 0) - 1, -1):
-        weight = 1.0 if dx == inner else edge[_entry(size - math.sqrt(dy * dy + dx * dx))]
-        spans[count, 0], spans[count, 1], steps[count] = -dx, dx + 1, weight - last
-        count, last = count + 1, weight
-    return count
+        weight = 1.0 if dx == inner else edge[np.uintp(np.int64(edge_entry - distances[dy, dx]))]
+        start, end = -dx * LANES, (dx + 1) * LANES
+        _visit_span(sums, lanes, weight - last, below + start, below + end, gather)
+        if dy > 0:
+            _visit_span(sums, lanes, weight - last, above + start, above + end, gather)
+        last = weight
 
 
-@_jit
-def _shaped_row(spans, steps, edge, size, dy, reach, ratio, smallest, cut_y, cut_x):
-    """The same for any convex opening; steps are negative where the weight falls, and all spans end together."""
+@_inline
+def _visit_shaped_row(
+    sums: Array,
+    lanes: Array,
+    tables: Tables,
+    size: float,
+    dy: int,
+    reach: int,
+    row: int,
+    shape: Shape,
+    cut_y: float,
+    cut_x: float,
+    gather: bool,
+) -> None:
+    """Walk over one row of any convex opening, left to right; all its spans end together, past the last weight."""
+    edge, _ = tables
+    ratio, smallest, _ = shape
     outer, _ = _bounds(size, dy, reach)
     # A disc inside the opening, whatever its shape: full weight, nothing to evaluate.
     core = min(size * smallest, size - math.hypot(cut_y, cut_x))
     inner = min(_bounds(core, dy, reach)[1], outer) if core >= abs(dy) else -1
-    count, last, dx = 0, 0.0, -outer
+    last, dx = 0.0, -outer
     while dx <= outer:
         start, weight = dx, 0.0
         if inner >= 0 and dx == -inner:
             weight, dx = 1.0, inner
         else:
             inset = size * ratio[dy, dx] - math.sqrt(dy * dy + dx * dx)
-            inset = min(inset, size - math.hypot(dy - cut_y, dx - cut_x))
+            inset = min(inset, size - math.sqrt((dy - cut_y) ** 2 + (dx - cut_x) ** 2))
             if inset > -OUTSIDE:
-                weight = edge[_entry(min(inset, INSIDE))]
+                weight = edge[int((min(inset, INSIDE) + OUTSIDE) * STEP + 0.5)]
         if weight != last:
-            spans[count, 0], spans[count, 1], steps[count] = start, outer + 1, weight - last
-            count, last = count + 1, weight
+            _visit_span(sums, lanes, weight - last, row + start * LANES, row + (outer + 1) * LANES, gather)
+            last = weight
         dx += 1
-    return count
 
 
 @_inline
-def _row(spans, steps, edge, size, dy, reach, shape, cut_y, cut_x):
-    """Spans of row ``dy`` of a source's disc: see ``_round_row``."""
-    if shape is None:
-        return _round_row(spans, steps, edge, size, dy, reach)
-    ratio, smallest, cat_eye = shape
-    return _shaped_row(spans, steps, edge, size, dy, reach, ratio, smallest, cat_eye * cut_y, cat_eye * cut_x)
-
-
-@_inline
-def _visit_row(sums, lanes, spans, steps, count, start, gather):
-    """Add the lanes to a row of differences, or (the adjoint) a row's spans, held as sums to its end, to the lanes."""
-    for i in range(count):
-        first, end = start + spans[i, 0] * LANES, start + spans[i, 1] * LANES
-        if gather:
-            add_difference(lanes, steps[i], sums, first, end)
-        else:
-            add_lanes(sums, first, steps[i], lanes)
-            add_lanes(sums, end, -steps[i], lanes)
-
-
-@_inline
-def _visit(sums, lanes, spans, steps, edge, shape, radius, y, x, start, rows, stride, gather):
-    """Walk over one source's disc in a ring of rows; ``start`` is the place of the source's column in a row."""
+def _visit(
+    sums: Array,
+    lanes: Array,
+    tables: Tables,
+    shape: Shape | None,
+    radius: Array,
+    y: int,
+    x: int,
+    column: int,
+    rows: int,
+    stride: int,
+    gather: bool,
+) -> None:
+    """Walk over one source's disc in a ring of rows; ``column`` is the place of the source's column in a row."""
     height, width = radius.shape
     size = float(abs(radius[y, x]))
     reach = int(size) + 1
     reach_x = min(reach, width - 1)
-    cut = radius[y, x] * 2 / math.hypot(height, width)
-    cut_y, cut_x = cut * (y - (height - 1) / 2), cut * (x - (width - 1) / 2)
     slot = y % rows
     for dy in range(min(reach, rows // 2) + 1):
         below, above = slot + dy, slot - dy
         below, above = below - rows if below >= rows else below, above + rows if above < 0 else above
-        count = _row(spans, steps, edge, size, dy, reach_x, shape, cut_y, cut_x)
-        _visit_row(sums, lanes, spans, steps, count, below * stride + start, gather)
-        if dy == 0:
-            continue
-        if shape is not None:  # a round disc is the same above and below
-            count = _row(spans, steps, edge, size, -dy, reach_x, shape, cut_y, cut_x)
-        _visit_row(sums, lanes, spans, steps, count, above * stride + start, gather)
+        below, above = below * stride + column, above * stride + column
+        if shape is None:
+            _visit_round_rows(sums, lanes, tables, size, dy, reach_x, below, above, gather)
+        else:
+            cut = shape[2] * radius[y, x] * 2 / math.hypot(height, width)
+            cut_y, cut_x = cut * (y - (height - 1) / 2), cut * (x - (width - 1) / 2)
+            _visit_shaped_row(sums, lanes, tables, size, dy, reach_x, below, shape, cut_y, cut_x, gather)
+            if dy > 0:
+                _visit_shaped_row(sums, lanes, tables, size, -dy, reach_x, above, shape, cut_y, cut_x, gather)
 
 
 @_jit
-def _finish_row(sums, start, pad, light_sum, weight_sum):
+def _finish_row(sums: Array, start: int, pad: int, light_sum: Array, weight_sum: Array) -> None:
     """Running sum over a row of differences."""
     red = green = blue = alpha = 0.0
     for x in range(-pad, weight_sum.shape[0]):
@@ -148,7 +160,7 @@ def _finish_row(sums, start, pad, light_sum, weight_sum):
 
 
 @_jit
-def _load_row(sums, start, pad, values):
+def _load_row(sums: Array, start: int, pad: int, values: Array) -> None:
     """Sums of a row of values from each column to the end; the padding before the first holds the whole sum."""
     red = green = blue = 0.0
     for x in range(values.shape[1] - 1, -pad - 1, -1):
@@ -159,8 +171,8 @@ def _load_row(sums, start, pad, values):
 
 
 @_jit
-def _ring(radius):
-    """Rows of the ring that holds all that one source row can reach, columns of padding, and scratch for spans."""
+def _ring(radius: Array) -> tuple[int, int, int, Array, Array]:
+    """The ring of rows that one source row can reach, its sizes, and distances by offset, in profile entries."""
     height, width = radius.shape
     largest = 0.0
     for row in radius:
@@ -168,27 +180,39 @@ def _ring(radius):
             largest = max(largest, abs(value))
     far, pad = min(int(largest) + 1, height - 1), min(int(largest) + 1, width - 1)
     stride = (width + 2 * pad + 1) * LANES
-    spans, steps = np.empty((2 * pad + 2, 2), np.int64), np.empty(2 * pad + 2)
-    return far, pad, stride, np.zeros((2 * far + 1) * stride), spans, steps
+    distances = np.empty((far + 1, pad + 1))
+    for dy in range(far + 1):
+        for dx in range(pad + 1):
+            distances[dy, dx] = STEP * math.hypot(dy, dx)
+    return far, pad, stride, np.zeros((2 * far + 1) * stride), distances
 
 
 @_jit
-def scatter_rows(light, radius, edge, shape, first, last, light_sum, weight_sum):
+def scatter_rows(
+    light: Array,
+    radius: Array,
+    edge: Array,
+    shape: Shape | None,
+    first: int,
+    last: int,
+    light_sum: Array,
+    weight_sum: Array,
+) -> None:
     """Rows ``first`` to ``last`` of the sums, from every source that reaches them.
 
     Args:
         light: ``(3, H, W)``.
         radius: ``(H, W)``, signed.
         edge: ``EDGE``.
-        shape: None for a round opening; or the polygon's ratio by offset, the smallest ratio, and the cat-eye.
+        shape: Of the opening; None is round.
         first: First row to make.
         last: Row after the last one.
         light_sum: ``(3, H, W)``, written.
         weight_sum: ``(H, W)``, written.
     """
     height, width = radius.shape
-    far, pad, stride, sums, spans, steps = _ring(radius)
-    rows, lanes = 2 * far + 1, np.empty(LANES)
+    far, pad, stride, sums, distances = _ring(radius)
+    rows, lanes, tables = 2 * far + 1, np.empty(LANES), (edge, distances)
     for y in range(max(0, first - far), last + far):
         for x in range(width if y < height else 0):
             lanes[3] = 1.0 / (radius[y, x] ** 2 + AREA_OFFSET)
@@ -197,7 +221,7 @@ def scatter_rows(light, radius, edge, shape, first, last, light_sum, weight_sum)
                 light[1, y, x] * lanes[3],
                 light[2, y, x] * lanes[3],
             )
-            _visit(sums, lanes, spans, steps, edge, shape, radius, y, x, (x + pad) * LANES, rows, stride, False)
+            _visit(sums, lanes, tables, shape, radius, y, x, (x + pad) * LANES, rows, stride, False)
         # No later source reaches row y - far.
         start = (y + far + 1) % rows * stride
         if first <= y - far < last:
@@ -206,7 +230,9 @@ def scatter_rows(light, radius, edge, shape, first, last, light_sum, weight_sum)
 
 
 @_jit
-def gather_rows(grad, radius, edge, shape, first, last, result):
+def gather_rows(
+    grad: Array, radius: Array, edge: Array, shape: Shape | None, first: int, last: int, result: Array
+) -> None:
     """Rows ``first`` to ``last`` of the adjoint of ``scatter_rows``: what each source's disc holds of ``grad``.
 
     Args:
@@ -215,8 +241,8 @@ def gather_rows(grad, radius, edge, shape, first, last, result):
         result: ``(3, H, W)``, gradient with respect to ``light``, written.
     """
     height, width = radius.shape
-    far, pad, stride, sums, spans, steps = _ring(radius)
-    rows, lanes = 2 * far + 1, np.empty(LANES)
+    far, pad, stride, sums, distances = _ring(radius)
+    rows, lanes, tables = 2 * far + 1, np.empty(LANES), (edge, distances)
     for ahead in range(max(0, first - far), last + far):
         start = ahead % rows * stride
         sums[start : start + stride] = 0.0
@@ -225,56 +251,6 @@ def gather_rows(grad, radius, edge, shape, first, last, result):
         y = ahead - far
         for x in range(width if first <= y < last else 0):
             lanes[:] = 0.0
-            _visit(sums, lanes, spans, steps, edge, shape, radius, y, x, (x + pad) * LANES, rows, stride, True)
+            _visit(sums, lanes, tables, shape, radius, y, x, (x + pad) * LANES, rows, stride, True)
             scale = 1.0 / (radius[y, x] ** 2 + AREA_OFFSET)
             result[0, y, x], result[1, y, x], result[2, y, x] = lanes[0] * scale, lanes[1] * scale, lanes[2] * scale
-
-
-def _shape(aperture: Aperture, reach: int, height: int, width: int) -> tuple[np.ndarray, float, float] | None:
-    """What ``scatter_rows`` wants to know of an opening; rows and columns of the table count back from its end."""
-    if aperture.blades == 0 and aperture.cat_eye == 0:
-        return None
-    far_y, far_x = min(reach, height - 1), min(reach, width - 1)
-    offset_y, offset_x = (np.roll(np.arange(-far, far + 1), -far) for far in (far_y, far_x))
-    ratio = polygon_ratio(torch.from_numpy(offset_y)[:, None], torch.from_numpy(offset_x), aperture).numpy()
-    smallest = math.cos(math.pi / aperture.blades) if aperture.blades else 1.0
-    return ratio, smallest, aperture.cat_eye
-
-
-def _run(
-    rows_of_one: Callable[..., None], values: Tensor, radius: Tensor, aperture: Aperture, out: list[Tensor]
-) -> None:
-    """Run a compiled function over all images, each in as many bands of rows as torch has threads."""
-    height, width = radius.shape[-2:]
-    shape = _shape(aperture, int(radius.abs().max()) + 1, height, width)
-    threads = torch.get_num_threads()
-    edges = np.linspace(0, height, min(threads, height) + 1).astype(int).tolist()
-    sources, radii, results = values.numpy(), radius.numpy(), [tensor.numpy() for tensor in out]
-    jobs = [
-        (sources[b], radii[b, 0], EDGE, shape, first, last, *(result[b] for result in results))
-        for b in range(len(radii))
-        for first, last in itertools.pairwise(edges)
-    ]
-    if threads == 1:
-        for job in jobs:
-            rows_of_one(*job)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(lambda job: rows_of_one(*job), jobs):
-            pass
-
-
-def scatter(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
-    """As ``functional.bokeh.scatter_discs`` on the CPU, float32 or float64, without autograd."""
-    light, radius = light_B3HW.contiguous(), radius_B1HW.contiguous()
-    light_sum, weight_sum = torch.empty_like(light), torch.empty_like(radius)
-    _run(scatter_rows, light, radius, aperture, [light_sum, weight_sum[:, 0]])
-    return light_sum, weight_sum
-
-
-def gather(grad_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -> Tensor:
-    """Gradient of ``scatter`` with respect to its light, from that of its light sum."""
-    grad, radius = grad_B3HW.contiguous(), radius_B1HW.contiguous()
-    result = torch.empty_like(grad)
-    _run(gather_rows, grad, radius, aperture, [result])
-    return result
