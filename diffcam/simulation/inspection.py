@@ -6,7 +6,7 @@ import argparse
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -116,12 +116,13 @@ def sheet_row(scene: Scene, side: int = 160) -> Image.Image:
     """Image, disparity and a few renditions of a scene in a row, the focus point marked."""
     stored = [variant for variant in scene.variants if variant.image is not None]
     step = max(1, len(stored) // SHEET_VARIANTS)
-    row = Image.new("RGB", ((2 + SHEET_VARIANTS) * side, side), "black")
+    chosen = stored[::step][:SHEET_VARIANTS]
+    row = Image.new("RGB", ((2 + len(chosen)) * side, side), "black")
     pictures: list[tuple[Tensor, str, tuple[float, float] | None]] = [
         (scene.image, scene.key, None),
         (scene.disparity.expand(3, -1, -1), f"{scene.source}, {scene.kind}", None),
     ]
-    for variant in stored[::step][:SHEET_VARIANTS]:
+    for variant in chosen:
         assert variant.image is not None, "selected above"
         label = f"d {variant.focus_disparity:.2f} b {variant.camera.bokeh:g}"
         pictures.append((variant.image, label, variant.camera.focus))
@@ -130,12 +131,13 @@ def sheet_row(scene: Scene, side: int = 160) -> Image.Image:
     return row
 
 
-def write_sheet(path: Path, rows: Iterable[Image.Image]) -> None:
-    """Write rows below each other."""
-    rows = list(rows)
-    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)))
+def write_sheet(path: Path, rows: Sequence[Image.Image]) -> None:
+    """Write rows below each other, in as many columns as make the sheet about square."""
+    width, height = max(row.width for row in rows), rows[0].height
+    columns = max(1, round((len(rows) * height / width) ** 0.5))
+    sheet = Image.new("RGB", (columns * width, -(-len(rows) // columns) * height))
     for number, row in enumerate(rows):
-        sheet.paste(row, (0, number * row.height))
+        sheet.paste(row, ((number % columns) * width, number // columns * height))
     sheet.save(path)
 
 

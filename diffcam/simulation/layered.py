@@ -159,7 +159,7 @@ class LayeredScenes:
         box_height = max(8, round(height * near * draws.uniform(0.35, 0.75)))
         box_width = max(8, round(box_height * draws.uniform(0.7, 1.4)))
         silhouette = draws.choice(HANGING)
-        top = round(draws.uniform(-0.2, 1.2) * height - box_height / 2)
+        top = round(draws.uniform(0.05, 0.95) * height - box_height / 2)
         if silhouette is HANGING[0]:
             left = -round(0.05 * box_width)
         else:
@@ -179,7 +179,8 @@ class LayeredScenes:
         alpha = silhouette(draws, height, width)
         colour = self.textures.surface(draws, height, width).astype(np.float32) / 255
         across = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
-        light = draws.uniform(0.75, 1.15) * (1 + draws.uniform(-0.25, 0.25) * across)
+        tint = draws.uniform(0.75, 1.1) * draws.uniforms((3,), 0.8, 1.2).astype(np.float32)
+        light = tint * (1 + draws.uniform(-0.25, 0.25) * across)
         bulge = draws.uniform(0.0, 0.05) * near * np.sqrt(np.clip(1 - across[..., 0] ** 2, 0, 1))
         disparity = np.broadcast_to(np.float32(near) + bulge, (height, width)).astype(np.float32)
         return Layer(top, left, np.clip(colour * light, 0, 1).astype(np.float32), alpha, disparity)

@@ -22,6 +22,9 @@ MIN_SHORT_SIDE = 64
 CELL = 8
 """Sharpness is summed over cells of this many pixels, so that any crop's sharpness is four look-ups."""
 
+_Box = tuple[int, int, int, int]
+"""Left, top, width and height."""
+
 
 class Textures(Protocol):
     """A source of surfaces; both methods return uint8 (height, width, 3)."""
@@ -71,7 +74,7 @@ class PhotoTextures:
 
     Args:
         images: RGB pictures, at least 64 pixels on the short side. They stay in memory.
-        candidates: How many crops are drawn for each surface; the sharpest is used.
+        candidates: How many photos are drawn for a backdrop, and crops for a surface; the sharp ones are used.
 
     Raises:
         ValueError: If there are no images or one is too small.
@@ -96,37 +99,24 @@ class PhotoTextures:
         return cls.from_paths(list_photos(folder), short_side)
 
     def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
-        """A view of a photo as large as its shape allows; of the candidates, the first that is in focus all over."""
-        crops = [
-            self._draw_crop(draws, height, width, draws.uniform(0.75, 1.0), whole=True) for _ in range(self.candidates)
-        ]
-        sharp = [crop for crop in crops if crop[0].focus >= DEFAULT_THRESHOLD]
-        return self._cut(draws, sharp[0] if sharp else max(crops, key=lambda crop: crop[0].focus), height, width)
+        """A view as large as its photo allows; the first of the candidate photos that is in focus all over."""
+        photos = [draws.choice(self.photos) for _ in range(self.candidates)]
+        sharp = [photo for photo in photos if photo.focus >= DEFAULT_THRESHOLD]
+        photo = sharp[0] if sharp else max(photos, key=lambda photo: photo.focus)
+        scale = draws.uniform(0.75, 1.0) * _largest_scale(photo, height, width)
+        return self._cut(draws, photo, _draw_box(draws, photo, height, width, scale), height, width)
 
     def surface(self, draws: Draws, height: int, width: int) -> np.ndarray:
-        """The sharpest of a few crops, taken pixel by pixel or, at most, shrunk two to one."""
-        crops = [
-            self._draw_crop(draws, height, width, draws.choice((1.0, 2.0)), whole=False) for _ in range(self.candidates)
-        ]
-        best = max(crops, key=lambda crop: crop[0].sharpness(*crop[1]) * crop[1][2] / width)
-        return self._cut(draws, best, height, width)
-
-    def _draw_crop(
-        self, draws: Draws, height: int, width: int, scale: float, whole: bool
-    ) -> tuple[_Photo, tuple[int, int, int, int]]:
-        """A photo and a box (left, top, width, height) of the wanted shape inside it."""
+        """The sharpest of a few crops of a photo, taken pixel by pixel or, at most, shrunk two to one."""
         photo = draws.choice(self.photos)
-        photo_width, photo_height = photo.image.size
-        largest = min(photo_width / width, photo_height / height)
-        scale = scale * largest if whole else min(scale, largest if largest < 1 else int(largest))
-        box_width = max(1, min(photo_width, round(width * scale)))
-        box_height = max(1, min(photo_height, round(height * scale)))
-        left, top = draws.integer(0, photo_width - box_width), draws.integer(0, photo_height - box_height)
-        return photo, (left, top, box_width, box_height)
+        largest = _largest_scale(photo, height, width)
+        scale = min(draws.choice((1.0, 2.0)), largest if largest < 1 else float(int(largest)))
+        boxes = [_draw_box(draws, photo, height, width, scale) for _ in range(self.candidates)]
+        return self._cut(draws, photo, max(boxes, key=lambda box: photo.sharpness(*box)), height, width)
 
     @staticmethod
-    def _cut(draws: Draws, crop: tuple[_Photo, tuple[int, int, int, int]], height: int, width: int) -> np.ndarray:
-        photo, (left, top, box_width, box_height) = crop
+    def _cut(draws: Draws, photo: _Photo, place: _Box, height: int, width: int) -> np.ndarray:
+        left, top, box_width, box_height = place
         box = (left, top, left + box_width, top + box_height)
         if (box_width, box_height) == (2 * width, 2 * height):
             cut = photo.image.reduce(2, box)
@@ -136,6 +126,21 @@ class PhotoTextures:
             cut = photo.image.resize((width, height), Image.Resampling.HAMMING, box=box)
         picture = np.asarray(cut)
         return picture[:, ::-1] if draws.chance(0.5) else picture
+
+
+def _largest_scale(photo: _Photo, height: int, width: int) -> float:
+    """Photo pixels a pixel of the largest crop of this shape."""
+    photo_width, photo_height = photo.image.size
+    return min(photo_width / width, photo_height / height)
+
+
+def _draw_box(draws: Draws, photo: _Photo, height: int, width: int, scale: float) -> _Box:
+    """A place for a crop inside a photo."""
+    photo_width, photo_height = photo.image.size
+    box_width = max(1, min(photo_width, round(width * scale)))
+    box_height = max(1, min(photo_height, round(height * scale)))
+    left, top = draws.integer(0, photo_width - box_width), draws.integer(0, photo_height - box_height)
+    return left, top, box_width, box_height
 
 
 def list_photos(folder: str | Path) -> list[Path]:
