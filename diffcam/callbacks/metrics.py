@@ -120,9 +120,9 @@ class MetricsTable(Callback):
         """Log the numbers, write the rows, print the table."""
         rows = gather_rows(self.rows)
         self._log(pl_module, "test", rows, self.test_scorer)
+        folder = Path(trainer.log_dir or trainer.default_root_dir)  # asked by every process: log_dir is a broadcast
         if not trainer.is_global_zero or not rows:
             return
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         write_rows(folder / ROWS_FILE, rows)
         scorer = self.test_scorer

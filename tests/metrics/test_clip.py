@@ -44,9 +44,11 @@ def checkpoints(tmp_path_factory) -> dict[str, Path]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(3)
             state = open_clip.create_model(name, pretrained=None).state_dict()
-            for key, value in state.items():  # open_clip starts residual branches at zero, which would hide them
-                if "bn" in key and value.is_floating_point():
-                    value.copy_(0.5 + torch.rand(value.shape))
+            for key, value in state.items():
+                if "bn" in key and key.endswith("weight"):  # zero as drawn, which would hide the residual branches
+                    value.copy_(1 + torch.rand(value.shape))
+                elif "proj.weight" in key and "attnpool" in key:  # small as drawn: all images would look alike
+                    value.mul_(8)
         state = {key: value.half().float() if value.is_floating_point() else value for key, value in state.items()}
         found[name] = folder / f"{name}.safetensors"
         save_file({key: value.contiguous() for key, value in state.items()}, found[name])
@@ -110,9 +112,9 @@ def test_loading_leaves_global_random_state(checkpoints):
 
 
 def test_missing_and_wrong_files_are_named(checkpoints, tmp_path):
-    with pytest.raises(MissingWeightsError, match="no file .*absent"):
+    with pytest.raises(MissingWeightsError, match=r"no file .*absent"):
         CLIPI("diffcam-small-vit", tmp_path / "absent.safetensors").prepare()
-    with pytest.raises(MissingWeightsError, match="diffcam-small-resnet.safetensors holds no weights of CLIP"):
+    with pytest.raises(MissingWeightsError, match=r"diffcam-small-resnet.safetensors holds no weights of CLIP"):
         CLIPI("diffcam-small-vit", checkpoints["diffcam-small-resnet"]).prepare()
 
 

