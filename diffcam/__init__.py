@@ -1,0 +1,38 @@
+"""Arbitrary refocusing of photographs: simulation, training, benchmark and inference."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from diffcam.camera import Aperture, Camera
+from diffcam.errors import DiffcamError
+
+if TYPE_CHECKING:
+    from diffcam.kernels import render_bokeh
+    from diffcam.pipeline import PhotoSession, RefocusPipeline
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Aperture",
+    "Camera",
+    "DiffcamError",
+    "PhotoSession",
+    "RefocusPipeline",
+    "__version__",
+    "render_bokeh",
+]
+
+_LAZY = {
+    "PhotoSession": "diffcam.pipeline",
+    "RefocusPipeline": "diffcam.pipeline",
+    "render_bokeh": "diffcam.kernels",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is heavy when it is first asked for."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'diffcam' has no attribute {name!r}")

@@ -1,0 +1,8 @@
+"""Lightning callbacks: average, export, pictures and scores."""
+
+from diffcam.callbacks.ema import EMA
+from diffcam.callbacks.export import ModelExport
+from diffcam.callbacks.metrics import MetricsTable
+from diffcam.callbacks.samples import SampleGrid
+
+__all__ = ["EMA", "MetricsTable", "ModelExport", "SampleGrid"]

@@ -1,0 +1,48 @@
+"""Writes the trained model where the pipeline and a second stage can load it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_info
+
+from diffcam.callbacks.ema import EMA
+from diffcam.models.checkpoint import save_adapter, save_model
+from diffcam.tasks.refocus import RefocusTask
+
+
+class ModelExport(Callback):
+    """Exports the averaged weights (or the trained ones, without an EMA callback) at the end of a fit.
+
+    Args:
+        folder: Where to; None: ``export`` in the run's log folder.
+        base: Hub name or folder of the frozen base, written into an adapter's settings.
+    """
+
+    def __init__(self, folder: str | None = None, base: str = "") -> None:
+        self.folder = folder
+        self.base = base
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write a whole embedded model, or the adapter of a FLUX model."""
+        if not isinstance(pl_module, RefocusTask):
+            raise TypeError(f"ModelExport writes a RefocusTask, got {type(pl_module).__name__}")
+        averages = [callback for callback in trainer.callbacks if isinstance(callback, EMA)]  # type: ignore[attr-defined]
+        for average in averages:
+            average.swap_in(pl_module)
+        if trainer.is_global_zero:
+            folder = Path(self.folder) if self.folder else Path(trainer.log_dir or trainer.default_root_dir) / "export"
+            self._write(trainer, pl_module, folder)
+            rank_zero_info(f"exported the model to {folder}")
+        for average in averages:
+            average.swap_out(pl_module)
+
+    def _write(self, trainer: Trainer, task: RefocusTask, folder: Path) -> None:
+        resolution = min(trainer.datamodule.resolution)  # type: ignore[attr-defined]
+        trained_size = task.trained_size if task.trained_size is not None else resolution
+        if hasattr(task.model.transformer.base, "peft_config"):
+            save_adapter(task.model, folder, trained_size, self.base)
+        else:
+            save_model(task.model, folder, trained_size)

@@ -1,0 +1,57 @@
+"""Pictures of validation samples: reference, output, target and error, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
+from torch import Tensor
+
+from diffcam.data.batch import RefocusBatch
+
+ERROR_GAIN = 4.0
+"""Errors are shown this many times larger: a tenth of the range is already plainly wrong."""
+
+
+class SampleGrid(Callback):
+    """Saves a PNG of the first validation samples after every validation: reference | output | target | error.
+
+    Args:
+        rows: Samples shown.
+        folder: Where to; None: ``samples`` in the run's log folder.
+    """
+
+    def __init__(self, rows: int = 4, folder: str | None = None) -> None:
+        self.rows = rows
+        self.folder = folder
+        self._shown: list[Tensor] = []
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the samples of the last validation."""
+        self._shown = []
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: RefocusBatch, *args: Any
+    ) -> None:
+        """Keep the first samples."""
+        if not isinstance(outputs, Mapping) or len(self._shown) >= self.rows:
+            return
+        for output, reference, target in zip(
+            outputs["images"].float().cpu(), batch.reference.cpu(), batch.targets[:, 0].cpu(), strict=True
+        ):
+            error = ((output - target).abs() * ERROR_GAIN).clamp(0, 1)
+            self._shown.append(torch.cat([reference, output, target, error], dim=-1))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the grid."""
+        if not self._shown or not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        folder = Path(self.folder) if self.folder else Path(trainer.log_dir or trainer.default_root_dir) / "samples"
+        folder.mkdir(parents=True, exist_ok=True)
+        grid = torch.cat(self._shown[: self.rows], dim=-2)
+        pixels = (grid.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"step-{trainer.global_step:06d}.png")

@@ -1,0 +1,104 @@
+"""The two console scripts: ``lightning`` (fit, validate, test, predict) and ``diffcam`` (everything else)."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from diffcam import __version__
+from diffcam.errors import DiffcamError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+DEFAULT_CONFIG = CONFIGS / "refocus.yaml"
+PACKAGED_WEIGHTS_CONFIG = CONFIGS / "packaged.yaml"
+
+COMMANDS = {
+    "refocus": ("diffcam.refocus_command", "refocus a photo"),
+    "simulate": ("diffcam.simulation.command", "make shards of bokeh pairs from photos"),
+    "inspect": ("diffcam.simulation.inspection", "show what is in a shard"),
+    "benchmark": ("diffcam.benchmark.command", "build, run and print the benchmark"),
+    "ui": ("diffcam.ui.command", "open the click-to-refocus page"),
+}
+
+
+def train(arguments: Sequence[str] | None = None) -> Any:
+    """Run LightningCLI with diffcam's task and data module, as ``lightning`` does; returns the CLI object.
+
+    Without ``--config`` every subcommand reads ``configs/refocus.yaml``; ``validate``, ``test`` and ``predict`` then
+    run the packaged model unless weights or a checkpoint are named.
+
+    Args:
+        arguments: Command line without the program's name; None: the process's own.
+    """
+    import lightning
+    from lightning.pytorch.cli import LightningCLI
+
+    from diffcam.data.datamodule import RefocusDataModule
+    from diffcam.tasks import RefocusTask
+
+    trained = {"default_config_files": [str(DEFAULT_CONFIG), str(PACKAGED_WEIGHTS_CONFIG)]}
+    parsers: dict[str, Any] = dict.fromkeys(("validate", "test", "predict"), trained)
+    parsers["fit"] = {"default_config_files": [str(DEFAULT_CONFIG)]}
+    for options in parsers.values():
+        options["parser_mode"] = "omegaconf+"
+    return LightningCLI(
+        RefocusTask,
+        RefocusDataModule,
+        trainer_class=lightning.Trainer,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_kwargs={"overwrite": True},
+        parser_kwargs=parsers,
+        args=list(arguments) if arguments is not None else None,
+    )
+
+
+def run_diffcam(arguments: Sequence[str] | None = None) -> int:
+    """Run one of the ``diffcam`` commands; returns its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="diffcam", description="Change the focus and blur of a photo after it was taken."
+    )
+    parser.add_argument("--version", action="version", version=f"diffcam {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = arguments[0] if arguments else None
+    for name, (module, description) in COMMANDS.items():
+        subparser = commands.add_parser(name, help=description, description=description.capitalize() + ".")
+        if name == chosen:  # only the chosen command's module is imported: they are heavy
+            implementation = importlib.import_module(module)
+            implementation.add_arguments(subparser)
+            subparser.set_defaults(run=implementation.run)
+    parsed = parser.parse_args(arguments)
+    return int(parsed.run(parsed))
+
+
+def main() -> None:
+    """Console script ``diffcam``."""
+    sys.exit(_in_words("diffcam", run_diffcam))
+
+
+def lightning_main() -> None:
+    """Console script ``lightning``, and ``python -m diffcam``."""
+
+    def run() -> int:
+        train()
+        return 0
+
+    sys.exit(_in_words("lightning", run))
+
+
+def _in_words(program: str, run: Callable[[], int]) -> int:
+    """Run a command; what a user can mend ends as one line instead of a traceback."""
+    try:
+        return run()
+    except (DiffcamError, ValueError) as error:
+        message = " ".join(str(error).split())
+        print(f"{program}: {message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,30 @@
+"""Codecs, the refocusing transformer, its adapters and checkpoints."""
+
+from diffcam.models.adapters import FullTraining, LoRA, Training
+from diffcam.models.checkpoint import load_flux_codec, load_flux_transformer, load_model, load_preview_codec
+from diffcam.models.codec import Codec, PatchCodec, VAECodec, token_channels, token_pixels
+from diffcam.models.parametrisation import Parametrisation, ResidualOutput, TransferOutput, VelocityOutput
+from diffcam.models.refocus import RefocusModel
+from diffcam.models.transformer import Conditions, RefocusTransformer
+
+__all__ = [
+    "Codec",
+    "Conditions",
+    "FullTraining",
+    "LoRA",
+    "Parametrisation",
+    "PatchCodec",
+    "RefocusModel",
+    "RefocusTransformer",
+    "ResidualOutput",
+    "Training",
+    "TransferOutput",
+    "VAECodec",
+    "VelocityOutput",
+    "load_flux_codec",
+    "load_flux_transformer",
+    "load_model",
+    "load_preview_codec",
+    "token_channels",
+    "token_pixels",
+]

@@ -1,0 +1,106 @@
+"""What is trained: the whole transformer (embedded scale), or LoRA adapters on a frozen base (FLUX scale)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import torch
+from peft import LoraConfig
+from torch import nn
+
+from diffcam.models.initialisation import initialise
+from diffcam.models.transformer import RefocusTransformer
+
+LoRATarget = Literal["attention", "feed_forward", "modulation"]
+
+TARGET_PATTERNS: dict[LoRATarget, str] = {
+    "attention": r"attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)",
+    "feed_forward": r"(ff|ff_context)\.net\.(0\.proj|2)|proj_mlp|proj_out",
+    "modulation": r"(norm1|norm1_context|norm)\.linear",
+}
+"""Linear layers inside a FLUX block, by part; the single blocks' ``proj_out`` joins attention and feed-forward."""
+
+
+class Training(Protocol):
+    """Makes a transformer ready to be trained."""
+
+    def prepare(self, transformer: RefocusTransformer) -> None:
+        """Add, draw and unfreeze parameters; called once, before weights are loaded."""
+        ...
+
+
+class FullTraining:
+    """Train every weight, from a fresh draw.
+
+    Args:
+        seed: Of the drawn weights.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def prepare(self, transformer: RefocusTransformer) -> None:
+        """Draw all weights and unfreeze them, but for those that no token of this model passes through."""
+        initialise(transformer, self.seed)
+        transformer.requires_grad_(True)
+        freeze_unused(transformer)
+
+
+class LoRA:
+    """Train low-rank adapters and the camera projector; the base stays frozen (paper, appendix D).
+
+    Args:
+        rank: Of each adapter; the paper's is 64.
+        alpha: Scale of the adapters is ``alpha / rank``; None: equal to the rank.
+        targets: Parts of the blocks that get adapters.
+        seed: Of the drawn weights.
+    """
+
+    def __init__(
+        self,
+        rank: int = 64,
+        alpha: float | None = None,
+        targets: Sequence[LoRATarget] = ("attention", "feed_forward"),
+        seed: int = 0,
+    ) -> None:
+        self.rank = rank
+        self.alpha = alpha if alpha is not None else rank
+        self.targets = tuple(targets)
+        self.seed = seed
+
+    def prepare(self, transformer: RefocusTransformer) -> None:
+        """Freeze the base, add adapters with float32 weights, and unfreeze them and the camera projector."""
+        transformer.requires_grad_(False)
+        patterns = "|".join(TARGET_PATTERNS[target] for target in self.targets)
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            init_lora_weights="gaussian",
+            target_modules=rf"(single_)?transformer_blocks\.\d+\.({patterns})",
+        )
+        transformer.base.add_adapter(config)
+        transformer.camera_projector.requires_grad_(True).float()
+        generator = torch.Generator().manual_seed(self.seed)
+        for name, parameter in transformer.named_parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+                if "lora_A" in name or name == "camera_projector.weight":
+                    nn.init.normal_(parameter, std=1.0 / self.rank, generator=generator)
+
+
+def freeze_unused(transformer: RefocusTransformer) -> None:
+    """Freeze what gets no gradient in a refocusing model: the text embedder and the last text update.
+
+    Distributed strategies expect a gradient for every trained weight.
+    """
+    transformer.base.context_embedder.requires_grad_(False)
+    if len(transformer.base.single_transformer_blocks) == 0:
+        last = transformer.base.transformer_blocks[-1]
+        for part in (last.ff_context, last.attn.to_add_out):
+            part.requires_grad_(False)
+
+
+def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Trained parameters by name."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}

@@ -1,0 +1,224 @@
+"""Folders of weights: whole embedded models, FLUX bases and adapters, in diffusers' own formats.
+
+A model folder holds ``transformer/`` (diffusers), ``codec/`` (diffusers) and the refocusing part; an adapter folder
+holds ``pytorch_lora_weights.safetensors`` (diffusers) and the refocusing part. The refocusing part is
+``refocus.json`` (settings) and ``camera_projector.safetensors``. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, FluxPipeline, FluxTransformer2DModel
+from peft import get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+
+import diffcam
+from diffcam.errors import DiffcamError
+from diffcam.models.codec import PatchCodec, VAECodec
+from diffcam.models.parametrisation import ResidualOutput, TransferOutput, VelocityOutput
+from diffcam.models.refocus import RefocusModel
+from diffcam.models.transformer import RefocusTransformer
+
+SETTINGS_FILE = "refocus.json"
+PROJECTOR_FILE = "camera_projector.safetensors"
+LORA_FILE = "pytorch_lora_weights.safetensors"
+PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, TransferOutput)}
+
+
+@dataclass(frozen=True)
+class RefocusSettings:
+    """What a set of weights was trained with and cannot work without.
+
+    Args:
+        attention, condition_timestep, camera_at_focus, rotary_theta, guidance: See :class:`RefocusTransformer`.
+        parametrisation: Name of a class of ``diffcam.models.parametrisation``.
+        shift: Timestep shift.
+        trained_size: Short side in pixels that photos are solved at.
+        base: Where the frozen base of an adapter comes from; empty for whole models.
+    """
+
+    attention: Literal["full", "cached"]
+    condition_timestep: Literal["zero", "shared"]
+    camera_at_focus: bool
+    rotary_theta: float
+    guidance: float
+    parametrisation: str
+    shift: float
+    trained_size: int
+    base: str = ""
+
+    @classmethod
+    def of(cls, model: RefocusModel, trained_size: int, base: str = "") -> RefocusSettings:
+        """The settings of a model."""
+        transformer = model.transformer
+        return cls(
+            attention=transformer.attention,
+            condition_timestep=transformer.condition_timestep,
+            camera_at_focus=transformer.camera_at_focus,
+            rotary_theta=transformer.rotary_theta,
+            guidance=transformer.guidance,
+            parametrisation=type(model.parametrisation).__name__,
+            shift=model.shift,
+            trained_size=trained_size,
+            base=base,
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> RefocusSettings:
+        """Read ``refocus.json``.
+
+        Raises:
+            DiffcamError: If it is missing or does not hold these settings.
+        """
+        path = folder / SETTINGS_FILE
+        try:
+            return cls(**json.loads(path.read_text()))
+        except FileNotFoundError as error:
+            raise DiffcamError(f"{folder}: not a diffcam model or adapter: it has no {SETTINGS_FILE}") from error
+        except (TypeError, ValueError) as error:
+            raise DiffcamError(f"{path}: not the settings of a diffcam model ({error})") from error
+
+    def build(self, codec: PatchCodec | VAECodec, base: FluxTransformer2DModel) -> RefocusModel:
+        """A model of these settings around a codec and a base."""
+        if self.parametrisation not in PARAMETRISATIONS:
+            raise DiffcamError(
+                f"unknown parametrisation {self.parametrisation!r}; known: {', '.join(PARAMETRISATIONS)}"
+            )
+        transformer = RefocusTransformer(
+            base, self.attention, self.condition_timestep, self.camera_at_focus, self.rotary_theta, self.guidance
+        )
+        return RefocusModel(codec, transformer, PARAMETRISATIONS[self.parametrisation](), self.shift)
+
+
+def packaged(name: str) -> Path | None:
+    """Folder of a model that comes with the package, such as ``diffcam-tiny``; None if there is none of that name."""
+    folder = Path(diffcam.__file__).parent / "weights" / name
+    return folder if "/" not in name and (folder / SETTINGS_FILE).is_file() else None
+
+
+def save_model(model: RefocusModel, folder: Path, trained_size: int, dtype: torch.dtype = torch.bfloat16) -> None:
+    """Write a whole embedded model; weights are stored in ``dtype``."""
+    if not isinstance(model.codec, PatchCodec):
+        raise ValueError("only models with a patch codec are saved whole; save the adapter of a FLUX model instead")
+    folder.mkdir(parents=True, exist_ok=True)
+    base = model.transformer.base
+    (folder / "transformer").mkdir(exist_ok=True)
+    base.save_config(folder / "transformer")
+    _save_tensors(base.state_dict(), folder / "transformer" / "diffusion_pytorch_model.safetensors", dtype)
+    model.codec.save_config(folder / "codec")
+    _save_refocus_part(model, folder, trained_size, dtype)
+
+
+def save_adapter(model: RefocusModel, folder: Path, trained_size: int, base: str = "") -> None:
+    """Write LoRA weights in diffusers' format, with their configuration as metadata, and the refocusing part."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = model.transformer.base.peft_config["default"].to_dict()
+    config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
+    FluxPipeline.save_lora_weights(
+        folder,
+        transformer_lora_layers=get_peft_model_state_dict(model.transformer.base),
+        transformer_lora_adapter_metadata=config,
+    )
+    _save_refocus_part(model, folder, trained_size, torch.float32, base)
+
+
+def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
+    """Read a whole embedded model, in float32 and evaluation mode.
+
+    Raises:
+        DiffcamError: If a part is missing or does not fit.
+    """
+    settings = RefocusSettings.read(folder)
+    try:
+        codec = PatchCodec.from_config(PatchCodec.load_config(folder / "codec"))
+        base = FluxTransformer2DModel.from_config(FluxTransformer2DModel.load_config(folder / "transformer"))
+        weights = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+        base.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        model = settings.build(codec, base)
+        load_projector(model, folder)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DiffcamError(f"{folder}: the model is incomplete or damaged ({_first_line(error)})") from error
+    return model.eval().requires_grad_(False), settings
+
+
+def load_adapter(model: RefocusModel, folder: Path) -> None:
+    """Load LoRA weights and the camera projector of an adapter folder into a model with a fresh base.
+
+    Raises:
+        DiffcamError: If the adapter was made for another base.
+    """
+    path = folder / LORA_FILE
+    if not path.is_file():
+        raise DiffcamError(f"{folder}: no {LORA_FILE} there")
+    base = model.transformer.base
+    try:
+        base.load_lora_adapter(folder, weight_name=LORA_FILE, prefix="transformer")
+        load_projector(model, folder)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise DiffcamError(f"{folder}: the adapter does not fit this base ({_first_line(error)})") from error
+    expected = {name.removeprefix("transformer.") for name in load_file(path)}
+    found = set(get_peft_model_state_dict(base))
+    if expected != found:
+        odd = sorted(expected ^ found)[0]
+        raise DiffcamError(f"{folder}: the adapter does not fit this base: {len(expected ^ found)} keys such as {odd}")
+
+
+def load_flux_transformer(path: str, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> FluxTransformer2DModel:
+    """The transformer of a FLUX.1 checkpoint (dev, schnell, Kontext-dev, Krea-dev), from a folder or the hub.
+
+    Args:
+        path: Folder in diffusers' format, or a hub name such as ``black-forest-labs/FLUX.1-dev``.
+        dtype: Of the frozen weights.
+
+    Raises:
+        DiffcamError: If it cannot be had; for gated models it says what to do.
+    """
+    return _from_pretrained(FluxTransformer2DModel, path, "transformer", getattr(torch, dtype))
+
+
+def load_flux_codec(path: str, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> VAECodec:
+    """The VAE of a FLUX.1 checkpoint as a codec; arguments and errors as :func:`load_flux_transformer`."""
+    return VAECodec(_from_pretrained(AutoencoderKL, path, "vae", getattr(torch, dtype)))
+
+
+def load_preview_codec(path: str, dtype: Literal["bfloat16", "float32"] = "float32") -> VAECodec:
+    """TAEF1, the tiny autoencoder of FLUX's latent space, for fast previews: folder or ``madebyollin/taef1``."""
+    return VAECodec(_from_pretrained(AutoencoderTiny, path, None, getattr(torch, dtype)))
+
+
+def load_projector(model: RefocusModel, folder: Path) -> None:
+    """Load the camera projector of a model or adapter folder."""
+    weights = load_file(folder / PROJECTOR_FILE)
+    model.transformer.camera_projector.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+
+
+def _save_refocus_part(
+    model: RefocusModel, folder: Path, trained_size: int, dtype: torch.dtype, base: str = ""
+) -> None:
+    settings = RefocusSettings.of(model, trained_size, base)
+    (folder / SETTINGS_FILE).write_text(json.dumps(asdict(settings), indent=2) + "\n")
+    _save_tensors(model.transformer.camera_projector.state_dict(), folder / PROJECTOR_FILE, dtype)
+
+
+def _save_tensors(tensors: dict[str, torch.Tensor], path: Path, dtype: torch.dtype) -> None:
+    stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
+    save_file(stored, path, metadata={"format": "pt"})
+
+
+def _from_pretrained(kind: type, path: str, subfolder: str | None, dtype: torch.dtype):  # type: ignore[no-untyped-def]
+    where = {} if subfolder is None else {"subfolder": subfolder}
+    try:
+        return kind.from_pretrained(path, torch_dtype=dtype, use_safetensors=True, **where)
+    except (OSError, ValueError) as error:
+        gated = "gated" in str(error).lower() or "401" in str(error) or "403" in str(error)
+        advice = "accept its licence on the hub and log in with `hf auth login`" if gated else _first_line(error)
+        raise DiffcamError(f"{path}: cannot load {subfolder or 'weights'}: {advice}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,0 +1,121 @@
+"""RefocusModel: codec, transformer and output parametrisation as one network X of paper eq. 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from diffcam.camera import CameraBatch
+from diffcam.functional.flow import sampling_timesteps
+from diffcam.models.codec import Codec, token_channels, token_pixels
+from diffcam.models.parametrisation import Parametrisation, VelocityOutput
+from diffcam.models.transformer import Conditions, RefocusTransformer
+
+
+class RefocusModel(nn.Module):
+    """Predicts velocities of refocused photos, and samples them.
+
+    Args:
+        codec: Images to latents and tokens.
+        transformer: The network over tokens.
+        parametrisation: What the network's output means; default: the velocity itself, as in the paper.
+        shift: Resolution shift of the timesteps, in training and in sampling (1: none).
+
+    Raises:
+        ValueError: If the transformer's channels do not fit the codec and the parametrisation.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        transformer: RefocusTransformer,
+        parametrisation: Parametrisation | None = None,
+        shift: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.codec = codec
+        self.transformer = transformer
+        self.parametrisation = parametrisation if parametrisation is not None else VelocityOutput()
+        self.shift = shift
+        channels = token_channels(codec)
+        wanted = (channels, channels * self.parametrisation.outputs)
+        found = (transformer.base.config.in_channels, transformer.base.out_channels)
+        if found != wanted:
+            raise ValueError(f"the transformer has (in, out) channels {found}, codec and parametrisation need {wanted}")
+
+    @property
+    def token_pixels(self) -> int:
+        """Image sides must be multiples of this many pixels."""
+        return token_pixels(self.codec)
+
+    def conditions(self, reference_B3HW: Tensor, disparity_B1HW: Tensor) -> Conditions:
+        """Encode what all cameras and steps of these photos share.
+
+        Args:
+            reference_B3HW: Display values in [0, 1]; sides multiples of :attr:`token_pixels`.
+            disparity_B1HW: In [0, 1]; the zero map where depth is unknown.
+        """
+        height, width = reference_B3HW.shape[-2:]
+        side = self.token_pixels
+        tokens = [
+            self.codec.pack(self.codec.encode(image))
+            for image in (reference_B3HW, disparity_B1HW.expand(-1, 3, -1, -1))
+        ]
+        return self.transformer.conditions(tokens[0], tokens[1], (height // side, width // side))
+
+    def velocity(self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
+        """The network X of paper eq. 1, on latents.
+
+        Args:
+            noisy_BCHW: ``(B * K, C, h, w)`` noisy latents, K cameras a photo, photo-major.
+            timestep_B: ``(B * K,)``.
+            cameras: ``(B * K,)``.
+            conditions: Of B photos.
+
+        Returns:
+            Velocity latents of the same shape, float32.
+        """
+        noisy_BNC = self.codec.pack(noisy_BCHW)
+        output_BNC = self.transformer(noisy_BNC, timestep_B, cameras, conditions).float()
+        times = len(noisy_BNC) // len(conditions.reference)
+        reference_BNC = conditions.reference.repeat_interleave(times, 0).float()
+        velocity_BNC = self.parametrisation.velocity(output_BNC, noisy_BNC.float(), reference_BNC, timestep_B)
+        return self.codec.unpack(velocity_BNC, *noisy_BCHW.shape[-2:])
+
+    def noise(self, conditions: Conditions, cameras: int, generator: torch.Generator) -> Tensor:
+        """Unit Gaussian latents ``(cameras, C, h, w)`` for photos of these conditions, drawn on the generator's device."""
+        rows, columns = conditions.grid
+        shape = (cameras, self.codec.channels, rows * self.codec.patch, columns * self.codec.patch)
+        return torch.randn(shape, generator=generator, device=generator.device).to(conditions.reference.device)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        cameras: CameraBatch,
+        conditions: Conditions,
+        noise_BCHW: Tensor,
+        steps: int,
+        on_step: Callable[[int, Tensor], None] | None = None,
+    ) -> Tensor:
+        """Refocused images: Euler steps from noise to data along the predicted velocities.
+
+        Args:
+            cameras: ``(B * K,)``, K cameras a photo, photo-major.
+            conditions: Of B photos.
+            noise_BCHW: Starting latents, see :meth:`noise`.
+            steps: Number of network evaluations.
+            on_step: Called after each step with its number and the latents.
+
+        Returns:
+            ``(B * K, 3, H, W)`` display values in [0, 1].
+        """
+        latent = noise_BCHW
+        timesteps = sampling_timesteps(steps, self.shift).to(latent.device)
+        for step, (now, following) in enumerate(zip(timesteps[:-1], timesteps[1:], strict=True)):
+            velocity = self.velocity(latent, now.expand(len(latent)), cameras, conditions)
+            latent = latent + (following - now) * velocity
+            if on_step is not None:
+                on_step(step, latent)
+        return self.codec.decode(latent)

@@ -1,0 +1,114 @@
+"""FLUX's transformer blocks, run over named token streams.
+
+Each stream has its own timestep modulation and positions; attention joins all streams of a pass, and may also look
+at the remembered keys and values of an earlier pass (the cached conditions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from diffusers.models.transformers.transformer_flux import (
+    FluxAttention,
+    FluxSingleTransformerBlock,
+    FluxTransformerBlock,
+)
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffcam.functional.tokens import apply_rotary
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Tokens that share a timestep.
+
+    Args:
+        tokens: ``(B, N, C)``.
+        modulation: ``(B or 1, C)``, the embedding of this stream's timestep.
+        rotary: Cosines and sines ``(B or 1, N, head channels)``.
+        is_text: Whether the double blocks' text weights serve this stream (the camera token) or the image weights.
+    """
+
+    tokens: Tensor
+    modulation: Tensor
+    rotary: tuple[Tensor, Tensor]
+    is_text: bool = False
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Keys and values of a pass in one block, ``(B, N, heads, head channels)``, keys already rotated."""
+
+    key: Tensor
+    value: Tensor
+
+    def repeat(self, times: int) -> Memory:
+        """Repeat every sample ``times`` times in place: ``(B * times, ...)``."""
+        if times == 1:
+            return self
+        return Memory(self.key.repeat_interleave(times, 0), self.value.repeat_interleave(times, 0))
+
+
+def _heads(attention: FluxAttention, stream: Stream, normed_BNC: Tensor, text: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Rotated queries and keys, and values, ``(B, N, heads, channels)`` each."""
+    if text:
+        projections = (attention.add_q_proj, attention.add_k_proj, attention.add_v_proj)
+        norms = (attention.norm_added_q, attention.norm_added_k)
+    else:
+        projections = (attention.to_q, attention.to_k, attention.to_v)
+        norms = (attention.norm_q, attention.norm_k)
+    query, key, value = (project(normed_BNC).unflatten(-1, (-1, attention.head_dim)) for project in projections)
+    return apply_rotary(norms[0](query), stream.rotary), apply_rotary(norms[1](key), stream.rotary), value
+
+
+def _attend(heads: Sequence[tuple[Tensor, Tensor, Tensor]], memory: Memory | None) -> tuple[tuple[Tensor, ...], Memory]:
+    """Full attention over all streams and the memory; the outputs per stream, and this pass's own keys and values."""
+    query, key, value = (torch.cat(parts, dim=1) for parts in zip(*heads, strict=True))
+    own = Memory(key, value)
+    if memory is not None:
+        key, value = torch.cat([memory.key, key], dim=1), torch.cat([memory.value, value], dim=1)
+    mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+    lengths = [query.shape[1] for query, _, _ in heads]
+    return mixed.transpose(1, 2).flatten(2).split(lengths, dim=1), own
+
+
+def double_block(
+    block: FluxTransformerBlock, streams: Sequence[Stream], memory: Memory | None = None
+) -> tuple[list[Stream], Memory]:
+    """One FLUX double-stream block: text and image streams have weights of their own and attend together."""
+    heads, modulations = [], []
+    for stream in streams:
+        norm = block.norm1_context if stream.is_text else block.norm1
+        normed, *modulation = norm(stream.tokens, emb=stream.modulation)
+        heads.append(_heads(block.attn, stream, normed, text=stream.is_text))
+        modulations.append(modulation)
+    mixed, own = _attend(heads, memory)
+    results = []
+    for stream, attended, (gate, shift_mlp, scale_mlp, gate_mlp) in zip(streams, mixed, modulations, strict=True):
+        project = block.attn.to_add_out if stream.is_text else block.attn.to_out[0]
+        norm, feed_forward = (block.norm2_context, block.ff_context) if stream.is_text else (block.norm2, block.ff)
+        tokens = stream.tokens + gate[:, None] * project(attended)
+        normed = norm(tokens) * (1 + scale_mlp[:, None]) + shift_mlp[:, None]
+        results.append(replace(stream, tokens=tokens + gate_mlp[:, None] * feed_forward(normed)))
+    return results, own
+
+
+def single_block(
+    block: FluxSingleTransformerBlock, streams: Sequence[Stream], memory: Memory | None = None
+) -> tuple[list[Stream], Memory]:
+    """One FLUX single-stream block: one set of weights, attention and feed-forward side by side."""
+    heads, gates, hidden = [], [], []
+    for stream in streams:
+        normed, gate = block.norm(stream.tokens, emb=stream.modulation)
+        heads.append(_heads(block.attn, stream, normed, text=False))
+        gates.append(gate)
+        hidden.append(block.act_mlp(block.proj_mlp(normed)))
+    mixed, own = _attend(heads, memory)
+    results = []
+    for stream, attended, gate, mlp in zip(streams, mixed, gates, hidden, strict=True):
+        update = block.proj_out(torch.cat([attended, mlp], dim=2))
+        results.append(replace(stream, tokens=stream.tokens + gate[:, None] * update))
+    return results, own

@@ -1,0 +1,185 @@
+"""RefocusTransformer: FLUX's transformer over reference, disparity, noisy and camera tokens (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from diffusers import FluxTransformer2DModel
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from diffcam.camera import CameraBatch
+from diffcam.functional.tokens import focus_positions, grid_positions, rotary_table
+from diffcam.models.streams import Memory, Stream, double_block, single_block
+
+NOISY_AXIS, REFERENCE_AXIS, DISPARITY_AXIS = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What every denoising step and every camera of one photo shares.
+
+    Args:
+        reference: ``(B, N, C)`` tokens of the reference image.
+        disparity: ``(B, N, C)`` tokens of the disparity map.
+        grid: Rows and columns of the token grid; N is their product.
+        memory: One :class:`Memory` a block in cached attention, otherwise None.
+    """
+
+    reference: Tensor
+    disparity: Tensor
+    grid: tuple[int, int]
+    memory: tuple[Memory, ...] | None = None
+
+
+class RefocusTransformer(nn.Module):
+    """A ``FluxTransformer2DModel`` whose blocks run as named streams, with a camera token in the text stream.
+
+    Args:
+        base: The transformer: FLUX.1's, or a small one of the same class.
+        attention: ``full`` is the paper: all tokens see all tokens. ``cached`` lets conditions see only conditions,
+            so that their keys and values serve every step, every click and both stacking branches.
+        condition_timestep: ``zero`` is the paper: the timestep embedding enters the noisy tokens only. ``shared``
+            gives conditions the noisy timestep, as in stock FLUX.
+        camera_at_focus: Whether the camera token sits at the focus point's position, or at the origin.
+        rotary_theta: Base of the rotary frequencies; FLUX's is 10000.
+        guidance: Guidance embedding of guidance-distilled bases.
+
+    Raises:
+        ValueError: If ``cached`` meets ``shared``: a cache cannot hold what changes with every step.
+    """
+
+    def __init__(
+        self,
+        base: FluxTransformer2DModel,
+        attention: Literal["full", "cached"] = "full",
+        condition_timestep: Literal["zero", "shared"] = "zero",
+        camera_at_focus: bool = True,
+        rotary_theta: float = 10000.0,
+        guidance: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if attention == "cached" and condition_timestep == "shared":
+            raise ValueError("attention 'cached' needs condition_timestep 'zero': a cache cannot change with the step")
+        self.base = base
+        self.camera_projector = nn.Linear(3, base.inner_dim)
+        self.attention = attention
+        self.condition_timestep = condition_timestep
+        self.camera_at_focus = camera_at_focus
+        self.rotary_theta = rotary_theta
+        self.guidance = guidance
+        self.gradient_checkpointing = False
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Data type of the base, in which tokens are computed."""
+        return self.base.x_embedder.bias.dtype if self.base.x_embedder.bias is not None else self.base.dtype
+
+    def conditions(self, reference_BNC: Tensor, disparity_BNC: Tensor, grid: tuple[int, int]) -> Conditions:
+        """Prepare the conditions of a batch of photos; in cached attention this runs them through all blocks once."""
+        conditions = Conditions(reference_BNC, disparity_BNC, grid)
+        if self.attention == "full":
+            return conditions
+        timestep = torch.zeros(1, device=reference_BNC.device)
+        _, memory = self._run(self._condition_streams(conditions, timestep), remember=True)
+        return Conditions(reference_BNC, disparity_BNC, grid, tuple(memory))
+
+    def forward(self, noisy_BNC: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
+        """Output tokens of the noisy stream.
+
+        Args:
+            noisy_BNC: ``(B * K, N, C)`` noisy tokens: K cameras a photo, photo-major.
+            timestep_B: ``(B * K,)`` in [0, 1].
+            cameras: ``(B * K,)``.
+            conditions: Of B photos.
+
+        Returns:
+            ``(B * K, N, out channels)``.
+        """
+        times, remainder = divmod(len(noisy_BNC), len(conditions.reference))
+        if remainder or not times:
+            raise ValueError(f"{len(noisy_BNC)} noisy samples do not divide over {len(conditions.reference)} photos")
+        streams = [self._camera_stream(cameras, conditions.grid), self._noisy_stream(noisy_BNC, timestep_B, conditions)]
+        memory = None
+        if conditions.memory is not None:
+            memory = [layer.repeat(times) for layer in conditions.memory]
+        else:
+            streams += self._condition_streams(_repeat(conditions, times), timestep_B)
+        streams, _ = self._run(streams, memory)
+        noisy = streams[1]
+        return self.base.proj_out(self.base.norm_out(noisy.tokens, noisy.modulation))
+
+    def stock(self, tokens_BNC: Tensor, text_BTC: Tensor, timestep_B: Tensor, pooled_BC: Tensor,
+              positions_N3: Tensor, text_positions_T3: Tensor) -> Tensor:  # fmt: skip
+        """FLUX's own forward, run through the streams: text tokens, one timestep, no conditions; ``(B, N, out)``."""
+        modulation = self._modulation(timestep_B, pooled_BC)
+        streams = [
+            Stream(self.base.context_embedder(text_BTC), modulation, self._rotary(text_positions_T3[None]), True),
+            Stream(self.base.x_embedder(tokens_BNC), modulation, self._rotary(positions_N3[None])),
+        ]
+        streams, _ = self._run(streams)
+        return self.base.proj_out(self.base.norm_out(streams[1].tokens, modulation))
+
+    def _noisy_stream(self, noisy_BNC: Tensor, timestep_B: Tensor, conditions: Conditions) -> Stream:
+        positions = grid_positions(NOISY_AXIS, *conditions.grid, device=noisy_BNC.device)[None]
+        tokens = self.base.x_embedder(noisy_BNC.to(self.dtype))
+        return Stream(tokens, self._modulation(timestep_B), self._rotary(positions))
+
+    def _camera_stream(self, cameras: CameraBatch, grid: tuple[int, int]) -> Stream:
+        weight = self.camera_projector.weight
+        tokens = self.camera_projector(cameras.features().to(weight.dtype))[:, None].to(self.dtype)
+        focus = cameras.focus if self.camera_at_focus else torch.zeros_like(cameras.focus)
+        timestep = torch.zeros(1, device=weight.device)
+        return Stream(tokens, self._modulation(timestep), self._rotary(focus_positions(focus, *grid)), is_text=True)
+
+    def _condition_streams(self, conditions: Conditions, timestep_B: Tensor) -> list[Stream]:
+        if self.condition_timestep == "zero":
+            timestep_B = torch.zeros(1, device=timestep_B.device)
+        modulation = self._modulation(timestep_B)
+        streams = []
+        for axis, tokens in ((REFERENCE_AXIS, conditions.reference), (DISPARITY_AXIS, conditions.disparity)):
+            positions = grid_positions(axis, *conditions.grid, device=tokens.device)[None]
+            embedded = self.base.x_embedder(tokens.to(self.dtype))
+            streams.append(Stream(embedded, modulation, self._rotary(positions)))
+        return streams
+
+    def _modulation(self, timestep_B: Tensor, pooled_BC: Tensor | None = None) -> Tensor:
+        """Timestep embedding as FLUX computes it; without a text encoder the pooled text embedding is zero."""
+        if pooled_BC is None:
+            width = self.base.config.pooled_projection_dim
+            pooled_BC = torch.zeros(len(timestep_B), width, device=timestep_B.device, dtype=self.dtype)
+        thousand_B = timestep_B.to(self.dtype) * 1000
+        if not self.base.config.guidance_embeds:
+            return self.base.time_text_embed(thousand_B, pooled_BC)
+        guidance_B = torch.full_like(thousand_B, self.guidance * 1000)
+        return self.base.time_text_embed(thousand_B, guidance_B, pooled_BC)
+
+    def _rotary(self, positions_BN3: Tensor) -> tuple[Tensor, Tensor]:
+        return rotary_table(positions_BN3, self.base.config.axes_dims_rope, self.rotary_theta)
+
+    def _run(
+        self, streams: list[Stream], memory: Sequence[Memory] | None = None, remember: bool = False
+    ) -> tuple[list[Stream], list[Memory]]:
+        """Run all blocks; the streams after them and, if asked for, each block's keys and values."""
+        runs: list[tuple[Callable[..., tuple[list[Stream], Memory]], nn.Module]] = [
+            *((double_block, block) for block in self.base.transformer_blocks),
+            *((single_block, block) for block in self.base.single_transformer_blocks),
+        ]
+        remembered = []
+        for number, (run, block) in enumerate(runs):
+            past = memory[number] if memory is not None else None
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                streams, own = checkpoint(run, block, streams, past, use_reentrant=False)
+            else:
+                streams, own = run(block, streams, past)
+            if remember:
+                remembered.append(own)
+        return streams, remembered
+
+
+def _repeat(conditions: Conditions, times: int) -> Conditions:
+    reference, disparity = (part.repeat_interleave(times, 0) for part in (conditions.reference, conditions.disparity))
+    return Conditions(reference, disparity, conditions.grid)

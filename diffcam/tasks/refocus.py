@@ -1,0 +1,177 @@
+"""RefocusTask: the flow loss, the stacking constraint, validation and benchmark outputs (paper, eq. 1 to 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from diffcam.camera import CameraBatch
+from diffcam.data.batch import RefocusBatch
+from diffcam.data.randomness import derived_generator
+from diffcam.functional.flow import interpolate, logit_normal_timesteps, velocity
+from diffcam.functional.stacking import downsample_masks, stack_masks, stacking_loss
+from diffcam.models.adapters import FullTraining, Training, trained_parameters
+from diffcam.models.refocus import RefocusModel
+from diffcam.tasks.weights import check_trained_keys, load_weights
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Parts of the training loss of one batch.
+
+    Args:
+        flow: Paper eq. 1, the mean over all branches.
+        stacking: Paper eq. 5.
+        copy_flow: Flow loss of the predictor that copies the reference, ``v = (I^t - I_r) / t``: the mark to beat.
+    """
+
+    flow: Tensor
+    stacking: Tensor
+    copy_flow: Tensor
+
+
+class RefocusTask(lightning.LightningModule):
+    """Trains and runs a refocusing model.
+
+    Args:
+        model: Codec, transformer and output parametrisation.
+        training: What is trained and how it starts; default: every weight, from a fresh draw.
+        optimizer: From parameters to an optimizer.
+        scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
+        stacking_weight: The lambda of paper eq. 6; 0 turns the constraint off.
+        timestep_mean: Mean of the logit-normal timesteps before the shift.
+        timestep_std: Their standard deviation.
+        steps: Sampling steps in validation and test.
+        weights: Weights to start from: a packaged name (``diffcam-tiny``), an exported folder or a checkpoint of an
+            earlier run (whose step count and optimizer are not taken over; ``--ckpt_path`` resumes those).
+        trained_size: Short side in pixels that the exported model solves photos at; None: the training resolution.
+        seed: Of noise and timesteps.
+    """
+
+    strict_loading = False  # checkpoints hold what is trained; on_load_checkpoint asserts that this is all there
+
+    def __init__(
+        self,
+        model: RefocusModel,
+        training: Training | None = None,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+        stacking_weight: float = 0.1,
+        timestep_mean: float = 0.0,
+        timestep_std: float = 1.0,
+        steps: int = 8,
+        weights: str | None = None,
+        trained_size: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.stacking_weight = stacking_weight
+        self.timestep_mean = timestep_mean
+        self.timestep_std = timestep_std
+        self.steps = steps
+        self.trained_size = trained_size
+        self.seed = seed
+        (training or FullTraining()).prepare(model.transformer)
+        if weights is not None:
+            load_weights(self, weights)
+
+    def configure_optimizers(self) -> Any:
+        """The injected optimizer over the trained weights, and the injected schedule."""
+        optimizer = self.optimizer(list(trained_parameters(self).values()))
+        if self.scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
+
+    def losses(self, batch: RefocusBatch) -> Losses:
+        """Both losses from one pass over all branches.
+
+        The K targets of a sample share its noise and its timestep, as the stacking constraint demands.
+        """
+        samples, branches = batch.targets.shape[:2]
+        targets_B3HW = batch.targets.flatten(0, 1)
+        clean = self.model.codec.encode(targets_B3HW)
+        generator = self._generator("train", int(batch.index[0]))
+        timestep_B, noise = self.draw_noise(clean[::branches], generator)
+        timestep_B, noise = (drawn.repeat_interleave(branches, 0) for drawn in (timestep_B, noise))
+        noisy, target = interpolate(clean, noise, timestep_B), velocity(clean, noise)
+
+        conditions = self.model.conditions(batch.reference, batch.disparity)
+        predicted = self.model.velocity(noisy, timestep_B, batch.cameras.flatten(), conditions)
+
+        reference = self.model.codec.encode(batch.reference).repeat_interleave(branches, 0)
+        copy_error = (clean - reference).float() / timestep_B.reshape(-1, 1, 1, 1).clamp_min(1e-3)
+        masks = stack_masks(batch.targets.unbind(1)) if branches > 1 else None
+        stacking = torch.zeros((), device=self.device)
+        if masks is not None:
+            small = downsample_masks(masks, *clean.shape[-2:])
+            target_n, predicted_n = (v.unflatten(0, (samples, branches)).transpose(0, 1) for v in (target, predicted))
+            stacking = stacking_loss(small, target_n.float(), predicted_n)
+        return Losses((predicted - target).square().mean(), stacking, copy_error.square().mean())
+
+    def draw_noise(self, latent_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A timestep ``(B,)`` and unit noise like the latent for every sample, on the latent's device."""
+        timestep_B = logit_normal_timesteps(
+            len(latent_BCHW), generator, self.timestep_mean, self.timestep_std, self.model.shift
+        )
+        noise = torch.randn(latent_BCHW.shape, generator=generator, device=generator.device)
+        return timestep_B.to(latent_BCHW.device), noise.to(latent_BCHW)
+
+    def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
+        """Paper eq. 6."""
+        losses = self.losses(batch)
+        loss = losses.flow + self.stacking_weight * losses.stacking
+        logged = {
+            "train/loss": loss,
+            "train/flow": losses.flow,
+            "train/stacking": losses.stacking,
+            "train/copy": losses.copy_flow,
+        }
+        self.log_dict({name: value.detach() for name, value in logged.items()}, batch_size=len(batch), prog_bar=True)
+        return loss
+
+    def generate(self, batch: RefocusBatch) -> Tensor:
+        """One refocused image a sample, ``(B, 3, H, W)``; noise depends on the seed and the sample's number alone."""
+        conditions = self.model.conditions(batch.reference, batch.disparity)
+        noise = torch.cat(
+            [self.model.noise(conditions, 1, self._generator("sample", int(index))) for index in batch.index]
+        )
+        cameras = CameraBatch(batch.cameras.focus[:, 0], batch.cameras.bokeh[:, 0])
+        return self.model.sample(cameras, conditions, noise, self.steps)
+
+    def validation_step(self, batch: RefocusBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Refocused images of held-out samples, and their errors."""
+        images = self.generate(batch)
+        error = (images - batch.targets[:, 0]).abs().mean()
+        copied = (batch.reference - batch.targets[:, 0]).abs().mean()
+        self.log_dict({"val/mae": error, "val/mae_copy": copied}, batch_size=len(batch), prog_bar=True, sync_dist=True)
+        return {"images": images}
+
+    def test_step(self, batch: RefocusBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Refocused images of benchmark samples; the metrics callback scores them."""
+        return {"images": self.generate(batch)}
+
+    def predict_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
+        """Refocused images, ``(B, 3, H, W)``."""
+        return self.generate(batch)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is trained: a frozen base stays where it came from."""
+        trained = trained_parameters(self)
+        checkpoint["state_dict"] = {name: checkpoint["state_dict"][name] for name in trained}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that does not hold exactly the trained weights."""
+        check_trained_keys(self, checkpoint["state_dict"])
+
+    def _generator(self, purpose: str, index: int) -> torch.Generator:
+        """Random numbers of a sample: a pure function of seed, purpose and the sample's global number."""
+        seed = derived_generator(purpose, self.seed, index).initial_seed()
+        return torch.Generator(self.device).manual_seed(seed)

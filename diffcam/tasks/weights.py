@@ -1,0 +1,89 @@
+"""Starting weights of a task: packaged models, exported folders and checkpoints of earlier runs."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from diffcam.errors import DiffcamError
+from diffcam.models.adapters import trained_parameters
+from diffcam.models.checkpoint import LORA_FILE, RefocusSettings, load_model, load_projector, packaged
+
+if TYPE_CHECKING:
+    from diffcam.tasks.refocus import RefocusTask
+
+
+def load_weights(task: RefocusTask, source: str) -> None:
+    """Load weights into a task.
+
+    Args:
+        task: Whose model was already prepared for training.
+        source: A packaged name, an exported folder (whole model or adapter) or a checkpoint file.
+
+    Raises:
+        DiffcamError: If there is nothing there, or it does not fit the task's model.
+    """
+    path = packaged(source) or Path(source)
+    if path.is_file():
+        _load_checkpoint(task, path)
+    elif (path / LORA_FILE).is_file():
+        _load_adapter(task, path)
+    elif path.is_dir():
+        _load_whole(task, path)
+    else:
+        raise DiffcamError(f"{source}: no such packaged model, exported folder or checkpoint")
+
+
+def check_trained_keys(task: RefocusTask, state: Mapping[str, Tensor]) -> None:
+    """Refuse weights whose names or shapes are not exactly the task's trained ones.
+
+    Raises:
+        DiffcamError: Naming one of those that differ.
+    """
+    trained = trained_parameters(task)
+    odd = sorted(set(trained) ^ set(state))
+    if odd:
+        missing = "lacks" if odd[0] in trained else "holds the foreign"
+        raise DiffcamError(f"the checkpoint does not fit the model: it {missing} {odd[0]} ({len(odd)} such names)")
+    for name, parameter in trained.items():
+        if state[name].shape != parameter.shape:
+            shapes = f"{tuple(state[name].shape)}, the model has {tuple(parameter.shape)}"
+            raise DiffcamError(f"the checkpoint does not fit the model: {name} is {shapes}")
+
+
+def _load_checkpoint(task: RefocusTask, path: Path) -> None:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        raise DiffcamError(f"{path}: not a checkpoint of a diffcam run") from error
+    check_trained_keys(task, state)
+    task.load_state_dict(state, strict=False)
+
+
+def _load_whole(task: RefocusTask, path: Path) -> None:
+    loaded, _ = load_model(path)
+    try:
+        task.model.transformer.load_state_dict(loaded.transformer.state_dict())
+    except RuntimeError as error:
+        raise DiffcamError(
+            f"{path}: the model has another shape than the configured one; use its own config"
+        ) from error
+
+
+def _load_adapter(task: RefocusTask, path: Path) -> None:
+    """LoRA weights by name: diffusers drops peft's adapter name from the keys when it saves."""
+    RefocusSettings.read(path)
+    named = {}
+    for name, tensor in load_file(path / LORA_FILE).items():
+        module = name.removeprefix("transformer.").removesuffix(".weight")
+        named[f"model.transformer.base.{module}.default.weight"] = tensor
+    projector = {name: value for name, value in trained_parameters(task).items() if "camera_projector" in name}
+    check_trained_keys(task, {**named, **projector})
+    task.load_state_dict(named, strict=False)
+    load_projector(task.model, path)
