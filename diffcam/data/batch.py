@@ -27,6 +27,8 @@ class RefocusSample:
         source: The scene's source.
         all_in_focus: ``(3, H, W)`` or None.
         exact_disparity: ``(1, H, W)`` or None.
+        reference_blur: Focus disparity and bokeh level that the reference was made with, where known; it is not
+            collated: only the benchmark's oracles may look.
     """
 
     reference: Tensor
@@ -39,6 +41,7 @@ class RefocusSample:
     source: str
     all_in_focus: Tensor | None = None
     exact_disparity: Tensor | None = None
+    reference_blur: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

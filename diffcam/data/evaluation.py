@@ -134,7 +134,15 @@ class BenchmarkDataset(Dataset[RefocusSample]):
             source=scene.source,
             all_in_focus=view.image,
             exact_disparity=view.disparity,
+            reference_blur=self._blur(scene, view, sample.reference),
         )
+
+    def _blur(self, scene: Scene, view: View, variant: int | None) -> tuple[float, float]:
+        """Focus disparity and level, in the window, of a rendition; the original has level 0."""
+        if variant is None:
+            return 0.0, 0.0
+        described = scene.variants[variant]
+        return described.focus_disparity, view.level(described.camera.bokeh)
 
     def _scene(self, entry: SceneEntry) -> Scene:
         if self._current is None or self._current[0] != entry:
