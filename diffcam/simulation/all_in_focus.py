@@ -50,12 +50,16 @@ def tile_sharpness(image_3HW: Tensor, tile: int = 64, contrast: float = 0.012) -
 
     Args:
         image_3HW: ``(3, H, W)`` in [0, 1].
-        tile: Side of a tile in pixels; tiles at the lower and right edge that would be smaller are left out.
+        tile: Side of a tile in pixels, the photo's short side if that is smaller; what is left over at the lower and
+            right edge is not judged.
         contrast: Least standard deviation of the coarse Laplacian for a tile to be judged.
 
     Returns:
         ``(H // tile, W // tile)``, NaN for tiles without contrast.
     """
+    tile = min(tile, *image_3HW.shape[1:]) // 4 * 4
+    if tile == 0:  # a photo of fewer than 4 pixels has no coarser scale
+        return torch.full((1, 1), torch.nan)
     gray_B1HW = luminance(image_3HW[None])
     fine = _tile_deviation(laplacian(gray_B1HW), tile)
     coarse = _tile_deviation(laplacian(F.avg_pool2d(gray_B1HW, 4)), tile // 4)
@@ -90,7 +94,7 @@ class AllInFocus:
         tiles = tile_sharpness(image_3HW, self.tile)
         judged = tiles[~tiles.isnan()]
         score = float(judged.min()) if judged.numel() else 0.0
-        return Sharpness(score, tiles, self.tile / min(image_3HW.shape[1:]))
+        return Sharpness(score, tiles, min(1.0, self.tile / min(image_3HW.shape[1:])))
 
     def __call__(self, image_3HW: Tensor) -> bool:
         """Whether every tile of a photo ``(3, H, W)`` that has contrast is sharp."""

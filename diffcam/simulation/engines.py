@@ -34,7 +34,7 @@ class LocalEngine:
     """Processes of this machine, one thread each.
 
     Args:
-        workers: How many.
+        workers: How many; one is this process itself.
         retries: How often a pool whose worker died is started again.
     """
 
@@ -46,6 +46,20 @@ class LocalEngine:
 
     def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
         """See :class:`Engine`."""
+        return self._run_here(function, jobs) if self.workers == 1 else self._run_pool(function, jobs)
+
+    @staticmethod
+    def _run_here(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        threads = torch.get_num_threads()
+        for job in jobs:
+            torch.set_num_threads(1)
+            try:
+                result = function(job)
+            finally:
+                torch.set_num_threads(threads)
+            yield result
+
+    def _run_pool(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
         waiting = dict(enumerate(jobs))
         for _ in range(self.retries + 1):
             # A forked child would inherit the thread pools of torch and numba in an unusable state.

@@ -13,7 +13,7 @@ from diffcam.simulation.all_in_focus import AllInFocus, tile_sharpness, write_re
 
 
 def as_tensor(pixels: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,12 @@ def test_sky_says_nothing(sharp) -> None:
     assert AllInFocus()(as_tensor(pixels))
     assert measured.textured == pytest.approx(0.5, abs=0.13)
     assert AllInFocus().measure(torch.full((3, 200, 200), 0.5)).score == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (17, 40), (63, 64)])
+def test_photos_smaller_than_a_tile_are_judged_whole(size) -> None:
+    measured = AllInFocus().measure(torch.rand(3, *size, generator=torch.Generator().manual_seed(0)))
+    assert (measured.score > 0.5) == (min(size) > 3)
 
 
 def test_large_photos_are_judged_at_training_size(sharp) -> None:

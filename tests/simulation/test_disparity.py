@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from diffcam.errors import DiffcamError
-from diffcam.simulation.disparity import load_disparity, normalise_disparity, resize_disparity
+from diffcam.simulation.disparity import fill_holes, load_disparity, normalise_disparity, resize_disparity
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def bad_palette(path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (bad_nan, "2 values are NaN or infinite"),
+        (bad_nan, "2 of 4 values are NaN"),
         (bad_shape, "one value a pixel"),
         (bad_colour, "one value a pixel"),
         (bad_objects, "cannot be read"),
@@ -149,3 +149,17 @@ def test_depth_of_zero_cannot_be_inverted(tmp_path) -> None:
     np.save(tmp_path / "x.npy", np.array([[0.0, 1.0]]))
     with pytest.raises(DiffcamError, match="positive"):
         load_disparity(tmp_path / "x.npy", inverse=True)
+
+
+def test_holes_take_the_farther_neighbour_of_their_row() -> None:
+    nan, inf = np.nan, np.inf
+    values = np.array([[nan, nan, nan, nan], [5, nan, inf, 2], [nan, 3, nan, nan], [nan, nan, inf, nan]], np.float32)
+    np.testing.assert_array_equal(fill_holes(values), [[5, 2, 2, 2], [5, 2, 2, 2], [3, 3, 3, 3], [3, 3, 3, 3]])
+    whole = np.random.default_rng(0).random((3, 4)).astype(np.float32)
+    np.testing.assert_array_equal(fill_holes(whole), whole)
+
+
+def test_a_map_of_holes_alone_cannot_be_filled(tmp_path) -> None:
+    np.save(tmp_path / "x.npy", np.full((3, 4), np.nan))
+    with pytest.raises(DiffcamError, match="12 of 12"):
+        load_disparity(tmp_path / "x.npy", fill=True)

@@ -1,0 +1,106 @@
+"""The grid, the draws from it, and the ten benchmark samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from diffcam.camera import focus_pixel
+from diffcam.data.schema import Scene
+from diffcam.errors import DiffcamError
+from diffcam.kernels import render_bokeh
+from diffcam.simulation.variants import (
+    FOCUS_TOLERANCE,
+    draw_benchmark_samples,
+    draw_focus_point,
+    draw_variants,
+    full_grid,
+    render_variants,
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """Disparity 0 in the upper third, a ramp from 0.3 to 1 below: planes 0.05 to 0.25 are empty."""
+    ramp = torch.cat([torch.zeros(16), torch.linspace(0.3, 1, 32)])
+    return Scene("a", torch.rand(3, 48, 64, generator=generator()), ramp[None, :, None].repeat(1, 1, 64), "x", "photo")
+
+
+def disparity_at(scene: Scene, focus: tuple[float, float]) -> float:
+    row, column = focus_pixel(focus, *scene.image.shape[1:])
+    return float(scene.disparity[0, row, column])
+
+
+def test_focus_points_are_uniform_over_the_in_focus_set() -> None:
+    disparity = torch.tensor([[[0.5, 0.52, 0.54, 0.6], [0.49, 0.0, 1.0, 0.5]]])
+    source = generator()
+    points = Counter(draw_focus_point(disparity, 0.5, source, 0.03) for _ in range(2000))
+    assert set(points) == {(0.125, 0.25), (0.375, 0.25), (0.125, 0.75), (0.875, 0.75)}
+    assert all(abs(count - 500) < 90 for count in points.values())
+    assert draw_focus_point(disparity, 0.8, source, 0.03) is None
+
+
+def test_full_grid_is_21_planes_by_20_levels(scene: Scene) -> None:
+    variants = full_grid(scene, generator())
+    assert len(variants) + 1 == 421
+    cells = {(variant.focus_disparity, variant.camera.bokeh) for variant in variants}
+    assert cells == {(round(0.05 * plane, 2), float(level)) for plane in range(21) for level in range(1, 21)}
+    for variant in variants:
+        nearest = (scene.disparity - variant.focus_disparity).abs().min().item()
+        at_focus = abs(disparity_at(scene, variant.camera.focus) - variant.focus_disparity)
+        assert at_focus < FOCUS_TOLERANCE or at_focus == pytest.approx(nearest)
+
+
+def test_drawn_variants_lie_in_planes_that_hold_something(scene: Scene) -> None:
+    variants = draw_variants(scene, 40, generator(1))
+    assert len(variants) == 40
+    planes = Counter(variant.focus_disparity for variant in variants)
+    assert not {0.05, 0.1, 0.15, 0.2, 0.25} & set(planes)
+    assert max(planes.values()) - min(planes.values()) <= 1
+    for variant in variants:
+        assert abs(disparity_at(scene, variant.camera.focus) - variant.focus_disparity) < FOCUS_TOLERANCE
+
+
+def test_variants_are_rendered_in_pixels_of_the_scene(scene: Scene) -> None:
+    rendered = render_variants(scene, draw_variants(scene, 2, generator()))
+    for variant in rendered.variants:
+        radius = torch.tensor([variant.camera.bokeh * 48 / 512])
+        plane = torch.tensor([variant.focus_disparity])
+        expected = render_bokeh(scene.image[None], scene.disparity[None], plane, radius)[0]
+        torch.testing.assert_close(variant.image, expected.clamp(0, 1))
+
+
+def test_benchmark_samples_are_the_papers(scene: Scene) -> None:
+    for seed in range(10):
+        drawn = draw_benchmark_samples(scene, generator(seed))
+        tasks = [sample.subtask for sample in drawn.samples]
+        assert tasks == ["refocus"] * 2 + ["add_bokeh"] * 4 + ["remove_bokeh"] * 4
+        one, other = drawn.samples[:2]
+        assert (one.reference, one.target) == (other.target, other.reference)
+        first, second = drawn.variants[one.reference], drawn.variants[one.target]
+        assert first.focus_disparity != second.focus_disparity
+        assert first.camera.bokeh != second.camera.bokeh
+        assert one.camera == second.camera
+        added, removed = drawn.samples[2:6], drawn.samples[6:]
+        assert len({drawn.variants[sample.target].camera.focus for sample in added}) == 1
+        assert len({sample.camera.bokeh for sample in added}) == 4
+        assert all(sample.reference is None for sample in added)
+        assert [sample.reference for sample in removed] == [sample.target for sample in added]
+        assert all(sample.target is None for sample in removed)
+        assert all(sample.camera.bokeh == 0 and sample.camera.focus == (0.5, 0.5) for sample in removed)
+        for variant in drawn.variants:
+            assert variant.image is None
+            assert abs(disparity_at(scene, variant.camera.focus) - variant.focus_disparity) < FOCUS_TOLERANCE
+    assert draw_benchmark_samples(scene, generator(3)) == draw_benchmark_samples(scene, generator(3))
+
+
+def test_a_flat_scene_is_no_benchmark_scene() -> None:
+    flat = Scene("flat", torch.zeros(3, 8, 8), torch.zeros(1, 8, 8), "x", "photo")
+    with pytest.raises(DiffcamError, match="scene flat"):
+        draw_benchmark_samples(flat, generator())
