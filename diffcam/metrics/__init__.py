@@ -2,9 +2,11 @@
 
 from diffcam.metrics.base import MissingWeightsError, SampleMetric
 from diffcam.metrics.clip import CLIPI, CLIPIQA
+from diffcam.metrics.focus import BlurRadiusError, FocusHit
 from diffcam.metrics.level import LVCorr, level_correlation
 from diffcam.metrics.lpips import LPIPS
 from diffcam.metrics.pixel import MAE, PSNR, SSIM
+from diffcam.metrics.regions import Identity, InFocusPSNR, InFocusSSIM, OutOfFocusPSNR, OutOfFocusSSIM
 from diffcam.metrics.scores import Comparison, Row, Scorer, read_rows, unique_rows, write_rows
 from diffcam.metrics.table import Estimate, Table, estimate, subtask_table
 
@@ -15,10 +17,17 @@ __all__ = [
     "MAE",
     "PSNR",
     "SSIM",
+    "BlurRadiusError",
     "Comparison",
     "Estimate",
+    "FocusHit",
+    "Identity",
+    "InFocusPSNR",
+    "InFocusSSIM",
     "LVCorr",
     "MissingWeightsError",
+    "OutOfFocusPSNR",
+    "OutOfFocusSSIM",
     "Row",
     "SampleMetric",
     "Scorer",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from diffcam.metrics.base import SampleMetric
 
@@ -34,20 +33,31 @@ def ssim_map(prediction_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
     height, width = prediction_B3HW.shape[-2:]
     if min(height, width) <= 2 * SSIM_RADIUS:
         raise ValueError(f"SSIM needs images larger than {2 * SSIM_RADIUS} pixels a side, got {width}x{height}")
-    x, y = prediction_B3HW.flatten(0, 1)[:, None], target_B3HW.flatten(0, 1)[:, None]
-    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=x.dtype, device=x.device)
-    window = torch.softmax(-(offsets**2) / (2 * SSIM_SIGMA**2), dim=0)
+    # image by image: a batch's intermediate sums would fall out of a CPU's cache
+    pairs = zip(prediction_B3HW.split(1), target_B3HW.split(1), strict=True)
+    return torch.cat([_similarity(x, y) for x, y in pairs])
 
-    def local_mean(values: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(values, window.view(1, 1, 1, -1)), window.view(1, 1, -1, 1))
 
-    mean_x, mean_y = local_mean(x), local_mean(y)
-    variances = local_mean(x * x) + local_mean(y * y) - mean_x**2 - mean_y**2
-    covariance = local_mean(x * y) - mean_x * mean_y
-    similarity = ((2 * mean_x * mean_y + SSIM_C1) * (2 * covariance + SSIM_C2)) / (
-        (mean_x**2 + mean_y**2 + SSIM_C1) * (variances + SSIM_C2)
-    )
-    return similarity.view(*prediction_B3HW.shape[:2], *similarity.shape[-2:])
+def _similarity(x: Tensor, y: Tensor) -> Tensor:
+    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    product = mean_x * mean_y
+    squares = mean_x.square() + mean_y.square()
+    variances = _window_mean(x.square() + y.square()) - squares
+    covariance = _window_mean(x * y) - product
+    return ((2 * product + SSIM_C1) * (2 * covariance + SSIM_C2)) / ((squares + SSIM_C1) * (variances + SSIM_C2))
+
+
+def _window_mean(values_BCHW: Tensor) -> Tensor:
+    """Gaussian mean where the window fits; sums of shifted views, which a CPU does faster than a convolution."""
+    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=torch.float64)
+    weights = torch.softmax(-(offsets**2) / (2 * SSIM_SIGMA**2), dim=0).tolist()
+    for dim in (2, 3):
+        size = values_BCHW.shape[dim] - 2 * SSIM_RADIUS
+        mean = weights[0] * values_BCHW.narrow(dim, 0, size)
+        for place, weight in enumerate(weights[1:], start=1):
+            mean.add_(values_BCHW.narrow(dim, place, size), alpha=weight)
+        values_BCHW = mean
+    return values_BCHW
 
 
 class MAE(SampleMetric):
@@ -74,7 +84,12 @@ class SSIM(SampleMetric):
     """Structural similarity (Wang et al. 2004), mean over pixels and channels."""
 
     column, label, higher_is_better = "ssim", "SSIM", True
+    inputs = ("similarity",)
 
-    def score(self, prediction_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
-        """Similarities ``(B,)``, 1 for equal images."""
-        return ssim_map(prediction_B3HW, target_B3HW).flatten(1).mean(dim=1)
+    def update(self, prediction_B3HW: Tensor, target_B3HW: Tensor) -> None:
+        """Take in a batch of outputs and targets."""
+        super().update(ssim_map(prediction_B3HW, target_B3HW))
+
+    def score(self, similarity_B3HW: Tensor) -> Tensor:
+        """Similarities ``(B,)`` from :func:`ssim_map`, 1 for equal images."""
+        return similarity_B3HW.flatten(1).mean(dim=1)

@@ -14,6 +14,8 @@ from torch import Tensor
 from diffcam.camera import CameraBatch
 from diffcam.errors import DiffcamError
 from diffcam.metrics.base import MissingWeightsError, SampleMetric
+from diffcam.metrics.pixel import ssim_map
+from diffcam.metrics.regions import asked_radius
 
 FIELDS = ("method", "sample", "scene", "subtask", "source", "bokeh", "focus_x", "focus_y")
 
@@ -48,6 +50,38 @@ class Comparison:
     sources: Sequence[str]
     all_in_focus: Tensor | None = None
     disparity: Tensor | None = None
+
+    @cached_property
+    def similarity(self) -> Tensor:
+        """SSIM at each pixel, see :func:`diffcam.metrics.pixel.ssim_map`; several metrics read it."""
+        return ssim_map(self.prediction, self.target)
+
+    @cached_property
+    def asked_radius(self) -> Tensor:
+        """Blur radius asked for at each pixel, ``(B, 1, H, W)`` pixels (paper eq. 7); needs the exact disparity."""
+        return asked_radius(self.exact_disparity, self.cameras)
+
+    @property
+    def exact_disparity(self) -> Tensor:
+        """The disparity.
+
+        Raises:
+            ValueError: If it is not known.
+        """
+        if self.disparity is None:
+            raise ValueError("metrics of focus and blur need the exact disparity of the samples")
+        return self.disparity
+
+    @property
+    def sharp(self) -> Tensor:
+        """The all-in-focus images.
+
+        Raises:
+            ValueError: If they are not known.
+        """
+        if self.all_in_focus is None:
+            raise ValueError("metrics of focus and blur need the all-in-focus image of the samples")
+        return self.all_in_focus
 
     def with_prediction(self, prediction_B3HW: Tensor) -> Comparison:
         """The same samples with other outputs."""

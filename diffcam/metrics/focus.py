@@ -1,0 +1,172 @@
+"""Focus accuracy: is the blur as large as the camera asks for, and is the focus where it asks?
+
+In textured tiles of near-constant disparity, an output is compared with copies of the all-in-focus image that are
+blurred by one radius everywhere: the best fitting radius is the one that the tile shows.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffcam.camera import CameraBatch, focus_pixel, pixels_per_level
+from diffcam.functional.bokeh import AREA_OFFSET, EDGE_SLOPE, display_to_linear, linear_to_display
+from diffcam.functional.sharpness import laplacian, luminance
+from diffcam.metrics.base import SampleMetric
+
+RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 12.0, 14.0, 17.0, 20.0)
+"""Candidate radii in pixels of a 512-pixel short side."""
+
+TILE = 32
+MARGIN = 12
+"""Side of a tile, and how far around it the disparity must be near constant; pixels of a 512-pixel short side."""
+
+RADIUS_SPREAD = 1.5
+"""Largest difference of asked radii within a tile and its margin, pixels of a 512-pixel short side."""
+
+TEXTURE = 4 / 255
+"""A tile is textured if a blur of two pixels changes it by more than this (root mean square)."""
+
+
+def blurred_copies(image_HW: Tensor, radii: tuple[float, ...], gamma: float) -> Tensor:
+    """A channel blurred by one radius everywhere, for each of some radii: ``(K, H, W)``.
+
+    The classical renderer's disc and its border (weights of sources outside are missing, not zero), as a Fourier
+    product: exact for a constant radius.
+
+    Args:
+        image_HW: Display values in [0, 1].
+        radii: K radii in pixels.
+        gamma: Light is ``image ** gamma``.
+    """
+    height, width = image_HW.shape
+    reach = int(max(radii)) + 1
+    size = (height + 2 * reach, width + 2 * reach)
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=image_HW.device)
+    distance, square = torch.hypot(offsets[:, None], offsets), torch.maximum(offsets.abs()[:, None], offsets.abs())
+    discs = [
+        (0.5 + 0.5 * torch.tanh(EDGE_SLOPE * (radius - distance)))
+        / (radius**2 + AREA_OFFSET)
+        * (square <= int(radius) + 1)
+        for radius in radii
+    ]
+    discs_K = torch.fft.rfft2(torch.stack(discs), s=size)
+    light = torch.stack([display_to_linear(image_HW.double(), gamma), torch.ones_like(image_HW, dtype=torch.float64)])
+    sums = torch.fft.irfft2(torch.fft.rfft2(light, s=size)[:, None] * discs_K, s=size)
+    light_KHW, weight_KHW = sums[..., reach : reach + height, reach : reach + width]
+    return linear_to_display((light_KHW / weight_KHW).clamp_min(0), gamma).to(image_HW.dtype)
+
+
+class BlurRadiusError(SampleMetric):
+    """Mean distance of the shown from the asked blur radius, pixels of a 512-pixel short side.
+
+    Args:
+        gamma: Of the light in which blur is an average; the benchmark renderer's.
+    """
+
+    column, label, higher_is_better, digits = "blur_error", "Blur error", False, 2
+    inputs = ("prediction", "sharp", "asked_radius")
+    note = "Blur error: shown against asked blur radius in textured tiles, pixels at 512"
+
+    def __init__(self, gamma: float = 4.0) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self._sharp: Tensor | None = None
+        self._copies: Tensor | None = None
+
+    def score(self, prediction_B3HW: Tensor, sharp_B3HW: Tensor, radius_B1HW: Tensor) -> Tensor:
+        """Errors ``(B,)``; NaN where no tile is textured and near constant in disparity."""
+        samples = zip(prediction_B3HW, sharp_B3HW, radius_B1HW, strict=True)
+        return torch.stack([self._score(*sample) for sample in samples])
+
+    def _score(self, prediction_3HW: Tensor, sharp_3HW: Tensor, radius_1HW: Tensor) -> Tensor:
+        unit = pixels_per_level(*prediction_3HW.shape[1:])
+        copies_KHW = self._copies_of(sharp_3HW[1], unit)  # green: blur is the same in every channel
+        tile = max(8, round(TILE * unit))
+        errors_KN = F.avg_pool2d((copies_KHW - prediction_3HW[1]).square()[:, None], tile).flatten(1)
+        radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
+        valid_N &= textured(copies_KHW, tile)
+        if not bool(valid_N.any()):
+            return prediction_3HW.new_tensor(torch.nan)
+        shown_N = best_radius(errors_KN[:, valid_N])
+        return (shown_N - radius_N[valid_N] / unit).abs().mean()
+
+    def _copies_of(self, sharp_HW: Tensor, unit: float) -> Tensor:
+        """Blurred copies of the scene; consecutive samples show one scene, so the last copies are kept."""
+        if self._copies is None or self._sharp is None or not torch.equal(self._sharp, sharp_HW):
+            self._sharp = sharp_HW
+            self._copies = blurred_copies(sharp_HW, tuple(radius * unit for radius in RADII), self.gamma)
+        return self._copies
+
+
+class FocusHit(SampleMetric):
+    """Share of samples in which the region at the focus point is the sharpest.
+
+    Sharpness is the Laplacian energy that a tile of the output keeps of the all-in-focus image's. The focus point's own
+    tile must keep more than every tile that the camera asks to blur by two pixels or more.
+    """
+
+    column, label, higher_is_better, digits = "focus_hit", "Focus hit", True, 2
+    inputs = ("prediction", "sharp", "asked_radius", "cameras")
+    subtasks = ("refocus", "add_bokeh", "all")
+
+    def score(self, prediction_B3HW: Tensor, sharp_B3HW: Tensor, radius_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
+        """1 or 0, ``(B,)``; NaN where nothing is to be blurred or the point lies on a textureless region."""
+        energy, sharp = (laplacian(luminance(images)).square() for images in (prediction_B3HW, sharp_B3HW))
+        samples = zip(energy, sharp, radius_B1HW, cameras.focus, strict=True)
+        return torch.stack([self._score(*sample) for sample in samples])
+
+    def _score(self, energy_1HW: Tensor, sharp_1HW: Tensor, radius_1HW: Tensor, focus: Tensor) -> Tensor:
+        height, width = energy_1HW.shape[1:]
+        unit = pixels_per_level(height, width)
+        tile = max(8, round(TILE * unit))
+        row, column = focus_pixel((float(focus[0]), float(focus[1])), height, width)
+        top, left = (min(max(at - tile // 2, 0), size - tile) for at, size in ((row, height), (column, width)))
+        window = (0, slice(top, top + tile), slice(left, left + tile))
+        radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
+        least = (TEXTURE**2) / 4
+        sharp_N, energy_N = (F.avg_pool2d(x[None], tile).flatten() for x in (sharp_1HW, energy_1HW))
+        others_N = valid_N & (sharp_N > least) & (radius_N >= 2 * unit)
+        at_focus = sharp_1HW[window].mean()
+        if at_focus <= least or not bool(others_N.any()):
+            return energy_1HW.new_tensor(torch.nan)
+        kept_at_focus = energy_1HW[window].mean() / at_focus
+        return (kept_at_focus > (energy_N / sharp_N)[others_N].max()).float()
+
+
+def tile_radii(radius_1HW: Tensor, tile: int, margin: int, spread: float) -> tuple[Tensor, Tensor]:
+    """Mean asked radius of each tile, and whether radii vary by less than ``spread`` in the tile and its margin.
+
+    Args:
+        radius_1HW: Asked radius in pixels.
+        tile: Side of the tiles; rows and columns that do not fill one are left out.
+        margin: How far around a tile is looked.
+        spread: Pixels.
+
+    Returns:
+        ``(N,)`` radii and ``(N,)`` bool.
+    """
+    window = tile + 2 * margin
+    padded = F.pad(radius_1HW[None], (margin,) * 4, mode="replicate")
+    high, low = F.max_pool2d(padded, window, stride=tile), -F.max_pool2d(-padded, window, stride=tile)
+    return F.avg_pool2d(radius_1HW[None], tile).flatten(), (high - low < spread).flatten()
+
+
+def textured(copies_KHW: Tensor, tile: int) -> Tensor:
+    """Whether a blur of two pixels changes each tile of the first copy, ``(N,)`` bool."""
+    change_HW = (copies_KHW[RADII.index(2.0)] - copies_KHW[0]).square()
+    return F.avg_pool2d(change_HW[None, None], tile).flatten() > TEXTURE**2
+
+
+def best_radius(errors_KN: Tensor) -> Tensor:
+    """Radius of least error, between candidates by the parabola through three errors; ``(N,)`` at 512 pixels."""
+    best_N = errors_KN.argmin(dim=0)
+    inner_N = best_N.clamp(1, len(RADII) - 2)
+    before, at, after = (errors_KN.gather(0, (inner_N + step)[None])[0] for step in (-1, 0, 1))
+    curvature = before - 2 * at + after
+    shift_N = torch.where(curvature > 0, 0.5 * (before - after) / curvature.clamp_min(1e-20), 0.0).clamp(-0.5, 0.5)
+    place_N = torch.where(best_N == inner_N, best_N + shift_N, best_N.to(errors_KN.dtype))
+    radii = torch.tensor(RADII, dtype=errors_KN.dtype, device=errors_KN.device)
+    below_N = place_N.floor().long().clamp(0, len(RADII) - 2)
+    return radii[below_N] + (place_N - below_N) * (radii[below_N + 1] - radii[below_N])

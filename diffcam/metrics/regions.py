@@ -1,0 +1,129 @@
+"""Metrics on a part of the picture: what is in focus, what is not, and what should not change at all."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffcam.camera import CameraBatch, focus_pixel
+from diffcam.metrics.base import SampleMetric
+from diffcam.metrics.pixel import SSIM_RADIUS
+
+IN_FOCUS_RADIUS = 1.0
+"""Pixels whose blur radius is smaller count as in focus."""
+
+UNCHANGED_DIFFERENCE = 2 / 255
+UNCHANGED_WINDOW = 9
+LEAST_SHARE = 0.01
+"""A region smaller than this share of the picture says nothing."""
+
+
+def focus_disparity(disparity_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
+    """Disparity at each sample's focus point, ``(B,)``."""
+    height, width = disparity_B1HW.shape[-2:]
+    pixels = [focus_pixel((float(x), float(y)), height, width) for x, y in cameras.focus]
+    return torch.stack([disparity_B1HW[i, 0, row, column] for i, (row, column) in enumerate(pixels)])
+
+
+def asked_radius(disparity_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
+    """Blur radius in pixels that each sample's camera asks for at each pixel, ``(B, 1, H, W)`` (paper eq. 7)."""
+    distance = (disparity_B1HW - focus_disparity(disparity_B1HW, cameras).view(-1, 1, 1, 1)).abs()
+    return distance * cameras.radius_pixels(*disparity_B1HW.shape[-2:]).view(-1, 1, 1, 1)
+
+
+def unchanged_region(target_B3HW: Tensor, reference_B3HW: Tensor) -> Tensor:
+    """Where ground truth and reference agree within 2/255 throughout a window of 9 pixels, ``(B, 1, H, W)`` bool."""
+    difference = (target_B3HW - reference_B3HW).abs().amax(dim=1, keepdim=True)
+    return F.max_pool2d(difference, UNCHANGED_WINDOW, stride=1, padding=UNCHANGED_WINDOW // 2) < UNCHANGED_DIFFERENCE
+
+
+def masked_mean(values_BCHW: Tensor, region_B1HW: Tensor) -> Tensor:
+    """Mean of each image over a region, ``(B,)``; NaN where the region is under 1 % of the picture."""
+    share = region_B1HW.float().mean(dim=(1, 2, 3))
+    mean = (values_BCHW.mean(dim=1, keepdim=True) * region_B1HW).mean(dim=(1, 2, 3)) / share
+    return torch.where(share < LEAST_SHARE, torch.nan, mean)
+
+
+class RegionPSNR(SampleMetric):
+    """PSNR in dB over the pixels of a region."""
+
+    higher_is_better, digits = True, 2
+    inputs = ("prediction", "target", "asked_radius")
+
+    def score(self, prediction_B3HW: Tensor, target_B3HW: Tensor, radius_B1HW: Tensor) -> Tensor:
+        """Ratios ``(B,)``; NaN where there is no such region."""
+        return -10 * torch.log10(masked_mean((prediction_B3HW - target_B3HW).square(), self.region(radius_B1HW)))
+
+    def region(self, radius_B1HW: Tensor) -> Tensor:
+        """Bool mask of the region."""
+        raise NotImplementedError
+
+
+class InFocusPSNR(RegionPSNR):
+    """PSNR where the camera asks for a blur radius under one pixel."""
+
+    column, label = "psnr_in_focus", "PSNR in focus"
+
+    def region(self, radius_B1HW: Tensor) -> Tensor:
+        """What is in focus."""
+        return radius_B1HW < IN_FOCUS_RADIUS
+
+
+class OutOfFocusPSNR(RegionPSNR):
+    """PSNR where the camera asks for a blur radius of one pixel or more."""
+
+    column, label = "psnr_out_of_focus", "PSNR out of focus"
+
+    def region(self, radius_B1HW: Tensor) -> Tensor:
+        """What is out of focus."""
+        return radius_B1HW >= IN_FOCUS_RADIUS
+
+
+class RegionSSIM(SampleMetric):
+    """SSIM over the windows whose centres lie in a region."""
+
+    higher_is_better = True
+    inputs = ("similarity", "asked_radius")
+
+    def score(self, similarity_B3HW: Tensor, radius_B1HW: Tensor) -> Tensor:
+        """Similarities ``(B,)``; NaN where there is no such region."""
+        inner = radius_B1HW[..., SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
+        return masked_mean(similarity_B3HW, self.region(inner))
+
+    def region(self, radius_B1HW: Tensor) -> Tensor:
+        """Bool mask of the region."""
+        raise NotImplementedError
+
+
+class InFocusSSIM(RegionSSIM):
+    """SSIM where the camera asks for a blur radius under one pixel."""
+
+    column, label = "ssim_in_focus", "SSIM in focus"
+
+    def region(self, radius_B1HW: Tensor) -> Tensor:
+        """What is in focus."""
+        return radius_B1HW < IN_FOCUS_RADIUS
+
+
+class OutOfFocusSSIM(RegionSSIM):
+    """SSIM where the camera asks for a blur radius of one pixel or more."""
+
+    column, label = "ssim_out_of_focus", "SSIM out of focus"
+
+    def region(self, radius_B1HW: Tensor) -> Tensor:
+        """What is out of focus."""
+        return radius_B1HW >= IN_FOCUS_RADIUS
+
+
+class Identity(SampleMetric):
+    """Mean absolute error where nothing should change: where the ground truth shows what the reference shows."""
+
+    column, label, higher_is_better = "identity", "Identity", False
+    inputs = ("prediction", "target", "reference")
+    note = "Identity: mean absolute error where ground truth and reference agree"
+
+    def score(self, prediction_B3HW: Tensor, target_B3HW: Tensor, reference_B3HW: Tensor) -> Tensor:
+        """Errors ``(B,)``; NaN where everything should change."""
+        region = unchanged_region(target_B3HW, reference_B3HW)
+        return masked_mean((prediction_B3HW - target_B3HW).abs(), region)
