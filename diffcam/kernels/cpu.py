@@ -56,7 +56,7 @@ def _run(
 
 
 def scatter(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
-    """As ``functional.bokeh.scatter_discs`` on the CPU, float32 or float64, without autograd."""
+    """As ``functional.bokeh.scatter_discs`` on the CPU, float32, without autograd."""
     light, radius = light_B3HW.contiguous(), radius_B1HW.contiguous()
     light_sum, weight_sum = torch.empty_like(light), torch.empty_like(radius)
     _run(scatter_rows, light, radius, aperture, [light_sum, weight_sum[:, 0]])

@@ -36,7 +36,7 @@ class _ScatterDiscs(torch.autograd.Function):
 
 
 def scatter_discs(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
-    """The fast form of ``diffcam.functional.bokeh.scatter_discs``, chosen by device.
+    """The fast form of ``diffcam.functional.bokeh.scatter_discs``, chosen by device; computes in float32.
 
     Raises:
         ValueError: If the device has no fast path, or a gradient with respect to the radius is asked for.
@@ -44,6 +44,5 @@ def scatter_discs(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -
     if light_B3HW.device.type != "cpu":
         raise ValueError(f"no renderer for device '{light_B3HW.device.type}': move the tensors to the CPU")
     dtype = light_B3HW.dtype
-    working = torch.promote_types(dtype, torch.float32)
-    light_sum, weight_sum = _ScatterDiscs.apply(light_B3HW.to(working), radius_B1HW.to(working), aperture)
+    light_sum, weight_sum = _ScatterDiscs.apply(light_B3HW.float(), radius_B1HW.float(), aperture)
     return light_sum.to(dtype), weight_sum.to(dtype)
