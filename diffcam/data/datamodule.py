@@ -165,7 +165,8 @@ class RefocusDataModule(lightning.LightningDataModule):
         return read_index(patterns, self.max_damaged_share)
 
     def _evaluation_loader(self, dataset: ValidationDataset | BenchmarkDataset) -> SampleLoader:
-        return SampleLoader(dataset, self.eval_batch_size, collate_fn=collate, **self.worker_options)
+        # By name: Lightning puts samplers of its own in their place.
+        return SampleLoader(dataset, batch_size=self.eval_batch_size, collate_fn=collate, **self.worker_options)
 
     def _position(self) -> int:
         """Batches trained on. The count is restored with the loops, before they ask for a loader.

@@ -135,7 +135,8 @@ def worker_options(num_workers: int, start_method: str = "forkserver") -> dict[s
     if num_workers == 0:
         return options
     context = multiprocessing.get_context(start_method)
-    context.set_forkserver_preload(["diffcam.data.training", "diffcam.data.evaluation"])  # imported once for all
+    # What workers need is imported once, in the server that they are forked from.
+    context.set_forkserver_preload(["__main__", "diffcam.data.training", "diffcam.data.evaluation"])
     return options | {"multiprocessing_context": context}
 
 

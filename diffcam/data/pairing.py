@@ -91,7 +91,7 @@ class Pairing(ABC):
         planes = self.planes(variants)
         reference = next(self._draw(planes, disparity_1HW, generator), None)
         if reference is None:
-            raise DiffcamError(f"no pixel lies within eta = {self.eta} of a focus plane; set a larger eta")
+            raise DiffcamError(f"no pixel in view lies within eta = {self.eta} of a focus plane; set a larger eta")
         original = _original(disparity_1HW, generator)
         from_original, to_original, first = torch.rand(3, generator=generator).tolist()
         drawn = self._draw(planes, disparity_1HW, generator)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from diffcam.camera import Aperture, Camera
@@ -166,7 +166,6 @@ def decode_scene(key: str, members: Mapping[str, bytes], *, variant_images: bool
         DiffcamError: If a member is missing or wrong; the message names it.
     """
     record = decode_record(key, members)
-    name = f"{key}.json"
     try:
         variants = tuple(
             Variant(
@@ -179,11 +178,14 @@ def decode_scene(key: str, members: Mapping[str, bytes], *, variant_images: bool
         samples = tuple(
             Sample(s["subtask"], s["reference"], s["target"], _camera(s["camera"])) for s in record["samples"]
         )
-        image = _decode_image(*_find_image(key, "image", members))
-        disparity = _decode_disparity(f"{key}.disparity.png", members)
-        return Scene(key, image, disparity, record["source"], record["kind"], variants, samples, record["metadata"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DiffcamError(f"{name}: not a scene record: {_reason(error)}") from error
+        raise DiffcamError(f"{key}.json: not a scene record: {_reason(error)}") from error
+    image = _decode_image(*_find_image(key, "image", members))
+    disparity = _decode_disparity(f"{key}.disparity.png", members)
+    try:
+        return Scene(key, image, disparity, record["source"], record["kind"], variants, samples, record["metadata"])
+    except ValueError as error:
+        raise DiffcamError(str(error)) from error
 
 
 def decode_record(key: str, members: Mapping[str, bytes]) -> dict[str, Any]:
@@ -273,6 +275,8 @@ def _open_image(name: str, data: bytes) -> Image.Image:
         if picture.width * picture.height > MAX_PIXELS:
             raise DiffcamError(f"{name}: {picture.width}x{picture.height} pixels, more than {MAX_PIXELS} are refused")
         picture.load()
+    except UnidentifiedImageError as error:
+        raise DiffcamError(f"{name}: not a whole image (neither JPEG nor PNG)") from error
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError) as error:
         raise DiffcamError(f"{name}: not a whole image ({' '.join(str(error).split())})") from error
     return picture

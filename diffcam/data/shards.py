@@ -158,7 +158,8 @@ class ShardIndex:
 def index_shard(path: str | Path) -> ShardIndex:
     """Find a shard's scenes by reading its tar headers and JSON records; no pixel is decoded, nothing is raised.
 
-    What is damaged or foreign is listed in ``damage``; scenes before the place where a tar breaks off are kept.
+    What is damaged or foreign is listed in ``damage``; of a tar that breaks off, the scenes
+    that are whole beyond doubt are kept.
     """
     path = str(path)
     entries: list[SceneEntry] = []
@@ -205,26 +206,26 @@ def _until(tar: tarfile.TarFile, stop: int) -> Iterator[tarfile.TarInfo]:
 
 
 def _groups(path: str) -> Iterator[tuple[str, int, int]]:
-    """Key, first and end byte of each run of members that share a key."""
+    """Key, first and end byte of each run of members that share a key; the last of a tar that breaks off is left out.
+
+    Raises:
+        tarfile.TarError: At the place where the tar breaks off.
+    """
     size = os.path.getsize(path)
     with tarfile.open(path, mode="r:") as tar:
-        key, start, stop = None, 0, 0
-        while (info := tar.next()) is not None:
-            if info.offset_data + info.size > size:
-                break
+        key, start, stop = "", 0, 0
+        while (info := tar.next()) is not None and info.offset_data + info.size <= size:
             member_key = base_plus_ext(info.name)[0] or info.name
+            if key and member_key != key:
+                yield key, start, stop
             if member_key != key:
-                if key is not None:
-                    yield key, start, stop
                 key, start = member_key, stop
             stop = tar.offset
-        else:
-            if key is not None:
-                yield key, start, stop
-            # Two blocks of zeros end a tar; without them the writer, or a copy, was cut off.
-            if size >= stop + 2 * tarfile.BLOCKSIZE:
-                return
-        raise tarfile.ReadError("unexpected end of data")
+        # Two blocks of zeros end a tar; without them the writer, or a copy, was cut off.
+        if info is not None or size < stop + 2 * tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("unexpected end of data")
+        if key:
+            yield key, start, stop
 
 
 def _entry(path: str, key: str, start: int, stop: int) -> SceneEntry:
