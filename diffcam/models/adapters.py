@@ -21,6 +21,9 @@ TARGET_PATTERNS: dict[LoRATarget, str] = {
 }
 """Linear layers inside a FLUX block, by part; the single blocks' ``proj_out`` joins attention and feed-forward."""
 
+PROJECTOR_STD = 0.02
+"""Of the camera projector's first weights on a trained base, as small as those of its own embedders."""
+
 
 class Training(Protocol):
     """Makes a transformer ready to be trained."""
@@ -80,13 +83,14 @@ class LoRA:
             target_modules=rf"(single_)?transformer_blocks\.\d+\.({patterns})",
         )
         transformer.base.add_adapter(config)
-        transformer.camera_projector.requires_grad_(True).float()
+        transformer.camera_projector.requires_grad_(True)
         generator = torch.Generator().manual_seed(self.seed)
-        for name, parameter in transformer.named_parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-                if "lora_A" in name or name == "camera_projector.weight":
-                    nn.init.normal_(parameter, std=1.0 / self.rank, generator=generator)
+        for name, parameter in trained_parameters(transformer).items():
+            parameter.data = parameter.data.float()
+            if "lora_A" in name:
+                nn.init.normal_(parameter, std=1.0 / self.rank, generator=generator)
+        nn.init.normal_(transformer.camera_projector.weight, std=PROJECTOR_STD, generator=generator)
+        nn.init.zeros_(transformer.camera_projector.bias)
 
 
 def freeze_unused(transformer: RefocusTransformer) -> None:

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, FluxPipeline, FluxTransformer2DModel
 from peft import get_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import diffcam
@@ -141,7 +142,7 @@ def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
         base.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         model = settings.build(codec, base)
         load_projector(model, folder)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise DiffcamError(f"{folder}: the model is incomplete or damaged ({_first_line(error)})") from error
     return model.eval().requires_grad_(False), settings
 
@@ -157,9 +158,9 @@ def load_adapter(model: RefocusModel, folder: Path) -> None:
         raise DiffcamError(f"{folder}: no {LORA_FILE} there")
     base = model.transformer.base
     try:
-        base.load_lora_adapter(folder, weight_name=LORA_FILE, prefix="transformer")
+        base.load_lora_adapter(folder, weight_name=LORA_FILE, prefix="transformer", adapter_name="default")
         load_projector(model, folder)
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise DiffcamError(f"{folder}: the adapter does not fit this base ({_first_line(error)})") from error
     expected = {name.removeprefix("transformer.") for name in load_file(path)}
     found = set(get_peft_model_state_dict(base))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,7 @@ class RefocusModel(nn.Module):
         return self.codec.unpack(velocity_BNC, *noisy_BCHW.shape[-2:])
 
     def noise(self, conditions: Conditions, cameras: int, generator: torch.Generator) -> Tensor:
-        """Unit Gaussian latents ``(cameras, C, h, w)`` for photos of these conditions, drawn on the generator's device."""
+        """Unit Gaussian latents ``(cameras, C, h, w)`` for photos of these conditions."""
         rows, columns = conditions.grid
         shape = (cameras, self.codec.channels, rows * self.codec.patch, columns * self.codec.patch)
         return torch.randn(shape, generator=generator, device=generator.device).to(conditions.reference.device)
@@ -113,7 +114,7 @@ class RefocusModel(nn.Module):
         """
         latent = noise_BCHW
         timesteps = sampling_timesteps(steps, self.shift).to(latent.device)
-        for step, (now, following) in enumerate(zip(timesteps[:-1], timesteps[1:], strict=True)):
+        for step, (now, following) in enumerate(pairwise(timesteps)):
             velocity = self.velocity(latent, now.expand(len(latent)), cameras, conditions)
             latent = latent + (following - now) * velocity
             if on_step is not None:

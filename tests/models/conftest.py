@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from diffusers import FluxTransformer2DModel
+
+from diffcam.models import PatchCodec, RefocusModel, RefocusTransformer, TransferOutput
+
+
+def _make_base(channels: int = 48, outputs: int = 1, guidance: bool = False) -> FluxTransformer2DModel:
+    """A small transformer of FLUX's class with random weights."""
+    torch.manual_seed(0)
+    return FluxTransformer2DModel(
+        in_channels=channels,
+        out_channels=channels * outputs,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=24,
+        pooled_projection_dim=8,
+        guidance_embeds=guidance,
+        axes_dims_rope=(4, 6, 6),
+    )
+
+
+@pytest.fixture
+def make_base() -> Callable[..., FluxTransformer2DModel]:
+    return _make_base
+
+
+@pytest.fixture
+def make_model() -> Callable[..., RefocusModel]:
+    def make(patch: int = 4, **options: Any) -> RefocusModel:
+        parametrisation = TransferOutput()
+        base = _make_base(3 * patch**2, parametrisation.outputs)
+        return RefocusModel(PatchCodec(patch), RefocusTransformer(base, **options), parametrisation)
+
+    return make

@@ -1,0 +1,149 @@
+"""Weights on disk: whole models, FLUX folders and adapters that plain diffusers and peft read too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from safetensors.torch import load_file, save_file
+
+from diffcam.camera import CameraBatch
+from diffcam.errors import DiffcamError
+from diffcam.models import LoRA, RefocusModel, load_flux_codec, load_flux_transformer, load_model
+from diffcam.models.adapters import trained_parameters
+from diffcam.models.checkpoint import RefocusSettings, load_adapter, save_adapter, save_model
+
+MakeModel = Callable[..., RefocusModel]
+MakeBase = Callable[..., FluxTransformer2DModel]
+
+
+def _velocity(model: RefocusModel) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    side = 4 * model.token_pixels
+    image, disparity = (
+        torch.rand(1, 3, side, side, generator=generator),
+        torch.rand(1, 1, side, side, generator=generator),
+    )
+    conditions = model.conditions(image, disparity)
+    cameras = CameraBatch(torch.tensor([[0.3, 0.6]]), torch.tensor([7.0]))
+    with torch.no_grad():
+        return model.velocity(model.noise(conditions, 1, generator), torch.tensor([0.7]), cameras, conditions)
+
+
+@pytest.fixture
+def flux_folder(tmp_path: Path, make_base: MakeBase) -> Path:
+    """A tiny FLUX checkpoint in the hub's own folder format, without text encoders."""
+    torch.manual_seed(1)
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=4,
+        scaling_factor=0.36, shift_factor=0.12,
+    )  # fmt: skip
+    folder = tmp_path / "flux"
+    FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae, transformer=make_base(16, guidance=True),
+        text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def _flux_model(folder: Path, rank: int = 4) -> RefocusModel:
+    settings = RefocusSettings("full", "zero", True, 10000.0, 1.0, "VelocityOutput", 1.0, 512)
+    model = settings.build(load_flux_codec(str(folder), "float32"), load_flux_transformer(str(folder), "float32"))
+    if rank:
+        LoRA(rank, targets=("attention", "feed_forward", "modulation")).prepare(model.transformer)
+        generator = torch.Generator().manual_seed(5)
+        for name, parameter in trained_parameters(model).items():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.2, generator=generator)
+    return model
+
+
+def test_whole_models_come_back(tmp_path: Path, make_model: MakeModel) -> None:
+    model = make_model(attention="cached", rotary_theta=100.0)
+    save_model(model, tmp_path / "model", trained_size=256, dtype=torch.float32)
+    loaded, settings = load_model(tmp_path / "model")
+    assert torch.equal(_velocity(loaded), _velocity(model))
+    assert settings.trained_size == 256
+    assert (loaded.transformer.attention, loaded.transformer.rotary_theta) == ("cached", 100.0)
+
+
+def test_damaged_models_are_named(tmp_path: Path, make_model: MakeModel) -> None:
+    folder = tmp_path / "model"
+    with pytest.raises(DiffcamError, match=r"model: not a diffcam model.*refocus\.json"):
+        load_model(folder)
+    save_model(make_model(), folder, trained_size=256)
+    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(DiffcamError, match="damaged"):
+        load_model(folder)
+    settings = json.loads((folder / "refocus.json").read_text())
+    (folder / "refocus.json").write_text(json.dumps({**settings, "parametrisation": "Os"}))
+    with pytest.raises(DiffcamError, match=r"damaged|unknown"):
+        load_model(folder)
+
+
+def test_adapter_comes_back_on_a_fresh_base(tmp_path: Path, flux_folder: Path) -> None:
+    trained = _flux_model(flux_folder)
+    save_adapter(trained, tmp_path / "adapter", 512, str(flux_folder))
+    fresh = _flux_model(flux_folder, rank=0)
+    assert not torch.allclose(_velocity(fresh), _velocity(trained), atol=1e-3)
+    load_adapter(fresh, tmp_path / "adapter")
+    torch.testing.assert_close(_velocity(fresh), _velocity(trained))
+
+
+def test_plain_diffusers_reads_the_adapter(tmp_path: Path, flux_folder: Path) -> None:
+    trained = _flux_model(flux_folder)
+    save_adapter(trained, tmp_path / "adapter", 512)
+    pipeline = FluxPipeline.from_pretrained(
+        flux_folder, text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None
+    )
+    pipeline.load_lora_weights(tmp_path / "adapter")
+    ours, theirs = trained.transformer.base.state_dict(), pipeline.transformer.state_dict()
+    lora = [name for name in ours if "lora_" in name]
+    assert len(lora) > 40
+    for name in lora:
+        assert torch.equal(ours[name], theirs[name.replace(".default.", ".default_0.")]), name
+
+
+def test_adapter_of_another_base_and_foreign_keys_are_refused(tmp_path: Path, flux_folder: Path) -> None:
+    save_adapter(_flux_model(flux_folder), tmp_path / "adapter", 512)
+    path = tmp_path / "adapter" / "pytorch_lora_weights.safetensors"
+    weights = load_file(path)
+    save_file({**weights, "transformer.foreign.lora_A.weight": torch.zeros(4, 4)}, path)
+    with pytest.raises(DiffcamError, match="does not fit this base"):
+        load_adapter(_flux_model(flux_folder, rank=0), tmp_path / "adapter")
+    name = next(key for key in weights if "lora_A" in key)
+    save_file({**weights, name: torch.zeros(4, 7)}, path)
+    with pytest.raises(DiffcamError, match="does not fit this base"):
+        load_adapter(_flux_model(flux_folder, rank=0), tmp_path / "adapter")
+    with pytest.raises(DiffcamError, match="no pytorch_lora_weights"):
+        load_adapter(_flux_model(flux_folder, rank=0), tmp_path / "nothing")
+
+
+def test_missing_bases_are_explained_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DiffcamError, match="cannot load transformer") as error:
+        load_flux_transformer(str(tmp_path / "nowhere"))
+    assert "\n" not in str(error.value)
+
+
+def test_lora_trains_adapters_and_projector_alone(flux_folder: Path) -> None:
+    model = _flux_model(flux_folder, rank=0)
+    before: dict[str, Any] = {name: value.clone() for name, value in model.state_dict().items()}
+    plain = _velocity(model)
+    projector = {name: value.clone() for name, value in model.transformer.camera_projector.state_dict().items()}
+    LoRA(rank=4).prepare(model.transformer)
+    model.transformer.camera_projector.load_state_dict(projector)  # which is drawn anew
+    torch.testing.assert_close(_velocity(model), plain, msg="a fresh adapter must not change the base")
+    names = trained_parameters(model)
+    assert all("lora_" in name or "camera_projector" in name for name in names)
+    assert all(parameter.dtype == torch.float32 for parameter in names.values())
+    assert not any("norm" in name for name in names), "modulation is not among the default targets"
+    for name, value in model.state_dict().items():
+        if name in before and "camera_projector" not in name:
+            assert torch.equal(value, before[name]), name
