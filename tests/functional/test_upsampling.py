@@ -1,0 +1,132 @@
+"""Small results carried to full size, against scenes whose full-size truth is known.
+
+A scene is a real photo with a sharp disc of another photo before a background that the result blurs.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import skimage.data
+import torch
+from torch import Tensor
+
+from diffcam.functional.geometry import resize
+from diffcam.functional.upsampling import keep_reference, kept_regions, sharpness_gain, upsample_result
+
+
+def tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)[None].float()
+
+
+def psnr(first: Tensor, second: Tensor, where: Tensor | None = None) -> float:
+    error = ((first - second) ** 2).mean(1)
+    return float(-10 * torch.log10((error if where is None else error[:, where]).mean().clamp_min(1e-12)))
+
+
+def scene(blur: float = 8.0) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Photo, truth with its background blurred, and distance in pixels outside (+) or inside (-) the sharp disc."""
+    background = skimage.data.coffee()[:400, :560].astype(np.float32) / 255
+    subject = skimage.data.astronaut()[:400, :512].astype(np.float32) / 255
+    subject = np.pad(subject, ((0, 0), (0, 48), (0, 0)), mode="reflect")
+    rows, columns = np.mgrid[:400, :560]
+    distance = np.hypot(rows - 200, columns - 280) - 130
+    inside = (distance < 0)[..., None]
+    soft = np.stack([scipy.ndimage.gaussian_filter(background[..., c], blur) for c in range(3)], -1)
+    return tensor(np.where(inside, subject, background)), tensor(np.where(inside, subject, soft)), distance
+
+
+def imperfect(result: Tensor, decibels: float) -> Tensor:
+    """A result with smooth errors, as a model makes them."""
+    noise = torch.randn(result.shape, generator=torch.Generator().manual_seed(1)).numpy()
+    noise = scipy.ndimage.gaussian_filter(noise, (0, 0, 1, 1))
+    return (result + torch.from_numpy(noise / noise.std()).float() * 10 ** (-decibels / 20)).clamp(0, 1)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+@pytest.mark.parametrize("decibels", [None, 34.0])
+def test_a_result_is_carried_to_full_size(factor: int, decibels: float | None) -> None:
+    photo, truth, distance = scene()
+    size = (400 // factor, 560 // factor)
+    solved = resize(truth, size)
+    if decibels is not None:
+        solved = imperfect(solved, decibels)
+    output = upsample_result(photo, solved)
+    assert psnr(resize(output, size), keep_reference(resize(photo, size), solved)) >= 45
+    assert psnr(output, photo, torch.from_numpy(distance < -4 * factor)) >= 40
+    assert psnr(output, truth) > psnr(resize(solved, (400, 560)), truth) + 1.5
+
+
+def test_no_sharp_halo_is_left_around_a_sharp_subject() -> None:
+    photo, truth, distance = scene()
+    solved = resize(truth, (100, 140))
+    enlarged, output = resize(solved, (400, 560)), upsample_result(photo, solved)
+    ring = torch.from_numpy((distance > 8) & (distance < 32))  # from the second to the eighth solved pixel
+    assert psnr(photo, truth, ring) < 26  # what a halo of the photo's own background would score
+    assert psnr(output, truth, ring) > 42
+    edge = torch.from_numpy(np.abs(distance) < 4)
+    assert psnr(output, truth, edge) > psnr(enlarged, truth, edge) + 3
+
+
+def test_an_unchanged_result_gives_the_photo_back() -> None:
+    photo = scene()[0]
+    torch.testing.assert_close(upsample_result(photo, resize(photo, (100, 140))), photo, atol=1e-5, rtol=0)
+
+
+def test_gain_is_that_of_a_known_change() -> None:
+    photo = resize(scene()[0], (100, 140))
+    smooth = tensor(scipy.ndimage.uniform_filter(photo[0].permute(1, 2, 0).numpy(), (3, 3, 0), mode="nearest"))
+    for gain in (0.0, 0.6, 1.0, 1.5):
+        changed = smooth + gain * (photo - smooth)
+        detail = photo - smooth
+        expected = (detail * (changed - tensor(_box(changed)))).sum() / (detail * detail).sum()
+        measured = sharpness_gain(photo, changed)
+        assert measured.median() == pytest.approx(float(expected), abs=0.15)
+    torch.testing.assert_close(sharpness_gain(photo, photo), torch.ones(1, 1, 100, 140), atol=1e-3, rtol=0)
+
+
+def _box(image: Tensor) -> np.ndarray:
+    return scipy.ndimage.uniform_filter(image[0].permute(1, 2, 0).numpy(), (3, 3, 0), mode="nearest")
+
+
+def test_what_changed_is_not_taken_from_the_photo() -> None:
+    photo = resize(scene()[0], (100, 140))
+    assert kept_regions(photo, photo).min() > 0.99
+    assert kept_regions(photo, tensor(_box(tensor(_box(photo))))).mean() < 0.05  # blurred
+    assert kept_regions(photo, (photo + 0.15).clamp(0, 1)).mean() < 0.05  # another colour
+    sharpened = photo + 1.0 * (photo - tensor(_box(photo)))
+    assert kept_regions(photo, sharpened).mean() < 0.2
+
+
+def test_sharpened_regions_come_from_the_result() -> None:
+    _, truth, _ = scene()
+    photo = tensor(_box(tensor(_box(truth))))
+    sharp = resize(scene()[0], (400, 560))
+    output = upsample_result(photo, sharp)  # solved at the photo's own size
+    assert psnr(output, sharp) > psnr(photo, sharp) + 6
+
+
+@pytest.mark.parametrize(
+    ("full", "small"), [((1, 1), (64, 64)), ((40, 60), (64, 96)), ((3, 500), (4, 640)), ((77, 53), (31, 20))]
+)
+def test_any_pair_of_sizes(full: tuple[int, int], small: tuple[int, int]) -> None:
+    photo = torch.rand(2, 3, *full, generator=torch.Generator().manual_seed(0))
+    output = upsample_result(photo, torch.rand(2, 3, *small, generator=torch.Generator().manual_seed(1)))
+    assert output.shape == photo.shape
+    assert output.isfinite().all()
+    assert output.min() >= 0
+    assert output.max() <= 1
+
+
+@pytest.mark.slow
+def test_24_megapixels_within_time_and_memory() -> None:
+    photo = torch.rand(1, 3, 4000, 6000, generator=torch.Generator().manual_seed(0))
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with torch.inference_mode():
+        upsample_result(photo, resize(photo, (512, 768)))
+    assert time.process_time() - start < 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4e6  # kilobytes
