@@ -1,0 +1,148 @@
+"""Writing results with everything that came with the photo they were made from, and how they were made."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, PngImagePlugin
+from torch import Tensor
+
+from diffcam.errors import DiffcamError
+from diffcam.photo.reading import XMP_TAG, Photo
+
+WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+"""Formats that can hold the record of how a picture was made."""
+
+RECORD_TEXT = "diffcam"
+"""Key of the PNG text chunk that holds the record."""
+
+RECORD_TAG = 0x9213
+"""EXIF tag that holds the record in every format: ImageHistory, what was done to the image since it was taken."""
+
+
+def check_output(path: str | os.PathLike[str], like: Photo | None = None, force: bool = False) -> Path:
+    """Say whether a picture can be written here, before any work is done for it.
+
+    Raises:
+        DiffcamError: If the suffix is not one of `WRITABLE_SUFFIXES`, the format cannot keep the photo's transparency,
+            the folder is missing, or the file exists and `force` is false.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in WRITABLE_SUFFIXES:
+        raise DiffcamError(f"{path}: cannot write this format; end the name in {', '.join(WRITABLE_SUFFIXES)}")
+    if like is not None and like.alpha is not None and suffix in (".jpg", ".jpeg"):
+        raise DiffcamError(f"{path}: JPEG cannot keep the transparency of {like.name}; write a .png, .webp or .tif")
+    if not path.parent.is_dir():
+        raise DiffcamError(f"{path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise DiffcamError(f"{path}: is a folder; name a file")
+    if path.exists() and not force:
+        raise DiffcamError(f"{path}: exists already; choose another name, or allow overwriting with --force")
+    return path
+
+
+def save_photo(
+    image: Tensor | Image.Image,
+    path: str | os.PathLike[str],
+    like: Photo | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> Path:
+    """Write a result with everything that came with the photo it was made from; the file appears whole or not at all.
+
+    Args:
+        image: ``(3, H, W)`` display values in [0, 1], or an RGB image.
+        path: Where to write; the suffix sets the format.
+        like: The photo whose transparency, greyness, EXIF, colour profile and XMP the result takes over.
+        metadata: How the picture was made; written as JSON (dataclasses allowed) to the EXIF tag ImageHistory, in a PNG
+            also to the text chunk ``diffcam``.
+        force: Whether an existing file may be replaced.
+
+    Returns:
+        The path written.
+
+    Raises:
+        DiffcamError: As `check_output`, or if the disk refuses.
+    """
+    path = check_output(path, like, force)
+    data = encode_photo(image, path.suffix, like, metadata)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with partial.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        check_output(path, like, force)  # another program may have written it meanwhile
+        os.replace(partial, path)
+    except OSError as error:
+        raise DiffcamError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def encode_photo(
+    image: Tensor | Image.Image,
+    suffix: str,
+    like: Photo | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The file that `save_photo` writes, as bytes; arguments as there, `suffix` one of `WRITABLE_SUFFIXES`."""
+    result = _to_image(image) if isinstance(image, Tensor) else image
+    like = like or Photo(result)
+    if like.grey:
+        result = result.convert("L")
+    if like.alpha is not None:
+        result = result.copy()
+        result.putalpha(like.alpha)
+    record = json.dumps(dict(metadata), default=dataclasses.asdict) if metadata is not None else None
+    options = _container_options(suffix.lower(), _exif_with(like.exif, record), like, record)
+    stream = BytesIO()
+    try:
+        result.save(stream, icc_profile=like.icc_profile, **options)
+    except (OSError, ValueError) as error:  # such as a picture wider than the format can be
+        raise DiffcamError(f"{like.name}: cannot be written as {suffix} ({error}); write a .png") from error
+    return stream.getvalue()
+
+
+def _container_options(suffix: str, exif: Image.Exif, like: Photo, record: str | None) -> dict[str, Any]:
+    """Keyword arguments of Pillow's `save` for one format."""
+    if suffix == ".png":
+        chunks = PngImagePlugin.PngInfo()
+        if record is not None:
+            chunks.add_text(RECORD_TEXT, record)
+        if like.xmp is not None:
+            chunks.add_itxt("XML:com.adobe.xmp", like.xmp.decode("utf-8", "replace"))
+        return {"format": "PNG", "exif": exif, "pnginfo": chunks}
+    if suffix in (".tif", ".tiff"):
+        if like.xmp is not None:
+            exif[XMP_TAG] = like.xmp
+        return {"format": "TIFF", "exif": exif}  # uncompressed: Pillow's compressed TIFFs cannot hold EXIF
+    lossy: dict[str, Any] = {"exif": exif, "quality": 95}
+    if like.xmp is not None:
+        lossy["xmp"] = like.xmp
+    if suffix == ".webp":
+        return {"format": "WEBP", **lossy}
+    return {"format": "JPEG", "subsampling": "4:4:4", **lossy}
+
+
+def _exif_with(block: bytes | None, record: str | None) -> Image.Exif:
+    exif = Image.Exif()
+    if block is not None:
+        exif.load(block)
+    if record is not None:
+        exif[RECORD_TAG] = record
+    return exif
+
+
+def _to_image(tensor: Tensor) -> Image.Image:
+    values = tensor.detach().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
+    return Image.fromarray(values.permute(1, 2, 0).numpy())
