@@ -46,6 +46,8 @@ class RefocusDataModule(lightning.LightningDataModule):
         test_perturbation: Of the disparity in test and predict (table 6); None: exact.
         zoom: Largest random magnification of training scenes, at least 1.
         flip: Whether half of the training scenes are mirrored left to right.
+        piece: Side of a square piece that training shows of each picture, with the picture's bokeh levels: many pieces
+            of large pictures cost what a few pictures do. None: whole pictures.
         samples_per_epoch: Training samples, over all processes, that are called an epoch; None: the number of scenes.
         val_samples_per_scene: Validation pairs of each scene.
         shuffle_shards: Scenes of this many shards are mixed with each other; lower it where seeking is slow.
@@ -73,6 +75,7 @@ class RefocusDataModule(lightning.LightningDataModule):
         test_perturbation: Perturbation | None = None,
         zoom: float = 1.0,
         flip: bool = True,
+        piece: int | None = None,
         samples_per_epoch: int | None = None,
         val_samples_per_scene: int = 1,
         shuffle_shards: int = 16,
@@ -98,7 +101,7 @@ class RefocusDataModule(lightning.LightningDataModule):
         self.perturbation = perturbation or DepthDropout()
         self.mixture = mixture or EqualThenLinear()
         self.test_perturbation = test_perturbation
-        self.geometry = RandomWindow(self.resolution, zoom, flip)
+        self.geometry = RandomWindow(self.resolution, zoom, flip, piece)
         self.samples_per_epoch = samples_per_epoch
         self.val_samples_per_scene = val_samples_per_scene
         self.shuffle_shards = shuffle_shards

@@ -24,6 +24,7 @@ class Window:
         width: Columns.
         resolution: Size that the rectangle is resized to.
         flip: Whether it is mirrored left to right.
+        frame: Size of the whole picture that this is a piece of, at the piece's scale; None: the piece is the picture.
     """
 
     scene: Size
@@ -33,6 +34,7 @@ class Window:
     width: int
     resolution: Size
     flip: bool = False
+    frame: Size | None = None
 
     def apply(self, image_CHW: Tensor) -> Tensor:
         """Cut, mirror and resize with antialiasing: ``(C, *scene)`` to ``(C, *resolution)``."""
@@ -45,9 +47,15 @@ class Window:
         return resized[0].clamp(0, 1)
 
     @property
+    def short_side(self) -> int:
+        """Short side in pixels of the picture that bokeh levels refer to."""
+        return min(self.frame or self.resolution)
+
+    @property
     def magnification(self) -> float:
-        """Bokeh level in the window over bokeh level in the scene: a cut part shows the same blur larger."""
-        return min(self.scene) / min(self.height, self.width)
+        """Bokeh level in the picture over bokeh level in the scene: a cut part shows the same blur larger."""
+        pixels_of_scene = self.short_side * self.height / self.resolution[0]
+        return min(self.scene) / pixels_of_scene
 
     def locate(self, focus: tuple[float, float]) -> tuple[float, float]:
         """A focus point, fractions of the scene, as fractions of the window; outside points go to its border."""
@@ -61,41 +69,47 @@ class RandomWindow:
     """Random crop, magnification and mirroring.
 
     Args:
-        resolution: Height and width of what the model sees.
+        resolution: Height and width of the whole picture.
         zoom: Largest magnification over the largest window of that shape, at least 1.
         flip: Whether half of the windows are mirrored left to right.
+        piece: Side of a square piece of the picture that is cut at random and shown in its place, with the picture's
+            bokeh levels; None: the whole picture is shown.
 
     Raises:
-        ValueError: If the zoom is below 1.
+        ValueError: If the zoom is below 1, or the piece does not fit in the picture.
     """
 
-    def __init__(self, resolution: Size, zoom: float = 1.0, flip: bool = True) -> None:
+    def __init__(self, resolution: Size, zoom: float = 1.0, flip: bool = True, piece: int | None = None) -> None:
         if not zoom >= 1.0:
             raise ValueError(f"zoom must be at least 1, got {zoom}")
+        if piece is not None and not 1 <= piece <= min(resolution):
+            raise ValueError(f"a piece of {piece} pixels does not fit in a picture of {resolution[0]}x{resolution[1]}")
         self.resolution = resolution
         self.zoom = zoom
         self.flip = flip
+        self.shown = resolution if piece is None else (piece, piece)
 
     def __call__(self, scene: Size, generator: torch.Generator) -> Window:
         """Draw a window of a scene of this size."""
         zoom, down, right, mirror = torch.rand(4, generator=generator).tolist()
-        height, width = _fit(scene, self.resolution, 1.0 + zoom * (self.zoom - 1.0))
+        height, width = _fit(scene, self.resolution, self.shown, 1.0 + zoom * (self.zoom - 1.0))
         top = int(down * (scene[0] - height + 1))
         left = int(right * (scene[1] - width + 1))
-        return Window(scene, top, left, height, width, self.resolution, self.flip and mirror < 0.5)
+        return Window(scene, top, left, height, width, self.shown, self.flip and mirror < 0.5, self.resolution)
 
 
 def centred_window(scene: Size, resolution: Size, focus: tuple[float, float] = (0.5, 0.5)) -> Window:
     """The largest window of the resolution's shape, moved from the centre just so far that it holds a focus point."""
-    height, width = _fit(scene, resolution, 1.0)
+    height, width = _fit(scene, resolution, resolution, 1.0)
     left = _slide(scene[1], width, focus[0] * scene[1])
     top = _slide(scene[0], height, focus[1] * scene[0])
     return Window(scene, top, left, height, width, resolution)
 
 
-def _fit(scene: Size, resolution: Size, zoom: float) -> Size:
+def _fit(scene: Size, resolution: Size, shown: Size, zoom: float) -> Size:
+    """Pixels of the scene under what is shown of the largest picture of this shape, magnified by ``zoom``."""
     scale = min(scene[0] / resolution[0], scene[1] / resolution[1]) / zoom
-    height, width = (max(1, min(side, round(target * scale))) for side, target in zip(scene, resolution, strict=True))
+    height, width = (max(1, min(side, round(target * scale))) for side, target in zip(scene, shown, strict=True))
     return height, width
 
 

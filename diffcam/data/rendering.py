@@ -26,7 +26,14 @@ class BokehRenderer:
         self.gamma = gamma
         self.highlights = highlights
 
-    def __call__(self, image_3HW: Tensor, disparity_1HW: Tensor, focus_disparity: float, camera: Camera) -> Tensor:
+    def __call__(
+        self,
+        image_3HW: Tensor,
+        disparity_1HW: Tensor,
+        focus_disparity: float,
+        camera: Camera,
+        short_side: int | None = None,
+    ) -> Tensor:
         """Render.
 
         Args:
@@ -34,13 +41,15 @@ class BokehRenderer:
             disparity_1HW: In [0, 1], 1 nearest.
             focus_disparity: The plane in focus.
             camera: Level and aperture; level 0 returns the image itself.
+            short_side: Of the whole picture in pixels, where the image is a piece of one; None: of the image.
 
         Returns:
             ``(3, H, W)`` display values in [0, 1].
         """
         if camera.bokeh == 0:
             return image_3HW
-        radius = camera.bokeh * pixels_per_level(*image_3HW.shape[1:])
+        height, width = image_3HW.shape[1:] if short_side is None else (short_side, short_side)
+        radius = camera.bokeh * pixels_per_level(height, width)
         rendered = render_bokeh(
             image_3HW[None],
             disparity_1HW[None],

@@ -53,4 +53,5 @@ class View:
         stored = None if rendition.variant is None else self._stored(rendition.variant)
         if stored is not None:
             return self.window.apply(stored)
-        return self._renderer(self.image, self.disparity, rendition.focus_disparity, self.camera(rendition))
+        camera, short_side = self.camera(rendition), self.window.short_side
+        return self._renderer(self.image, self.disparity, rendition.focus_disparity, camera, short_side)

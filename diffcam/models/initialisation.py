@@ -2,8 +2,9 @@
 
 A small model with little training time cannot afford to search for its wiring. Three starting habits spare it that:
 
-* *Local heads.* A rotary head whose query and key are one constant vector attends to its own position, in every
-  stream: "the same place in the other picture". The camera token, which sits at the focus point, looks there.
+* *Local heads.* A rotary head whose query and key are constant attends to its own place. Turning the key's channels of
+  the stream axis by one or two streams makes it "this place in the reference" or "this place in the disparity map";
+  the camera token, which sits at the focus point, so reads the disparity in focus. The other heads look around broadly.
 * *Camera heads.* In the double blocks, whose text weights serve the camera token alone, image queries and the camera's
   key agree on slowly turning rotary channels, so that every token sees the camera from wherever it is.
 * *Biased embeddings.* Layer norm keeps directions and drops lengths; the token of a flat patch differs from another's
@@ -17,10 +18,11 @@ from diffusers.models.normalization import AdaLayerNormZero, AdaLayerNormZeroSin
 from diffusers.models.transformers.transformer_flux import FluxAttention
 from torch import Tensor, nn
 
-from diffcam.models.transformer import RefocusTransformer
+from diffcam.functional.tokens import apply_rotary, rotary_table
+from diffcam.models.transformer import DISPARITY_AXIS, REFERENCE_AXIS, RefocusTransformer
 
 HEAD_BIAS = 4.0
-HEAD_SHARPNESS = 1.5
+HEAD_SHARPNESS = 2.5
 
 
 @torch.no_grad()
@@ -43,7 +45,7 @@ def initialise(transformer: RefocusTransformer, seed: int) -> None:
         elif isinstance(module, AdaLayerNormZeroSingle):
             _neutral_modulation(module.linear, gates=(2,), parts=3)
         elif isinstance(module, FluxAttention):
-            _starting_heads(module, transformer.base.config.axes_dims_rope)
+            _starting_heads(module, transformer.base.config.axes_dims_rope, transformer.rotary_theta)
     for embedding in (transformer.base.x_embedder, transformer.camera_projector):
         nn.init.normal_(embedding.bias, generator=generator)
     nn.init.normal_(transformer.camera_projector.weight, generator=generator)
@@ -59,27 +61,45 @@ def _neutral_modulation(linear: nn.Linear, gates: tuple[int, ...], parts: int) -
         bias[gate] = 1.0
 
 
-def _starting_heads(attention: FluxAttention, axes: tuple[int, ...]) -> None:
-    """Half of the heads local; in double blocks the last one sees the camera; the others start without a habit."""
-    local = max(1, attention.heads // 2)
-    for projection in (attention.to_q, attention.to_k):
-        _by_head(projection, attention)[:local] = HEAD_BIAS
-    norms = [attention.norm_q, attention.norm_k]
+def _starting_heads(attention: FluxAttention, axes: tuple[int, ...], theta: float) -> None:
+    """Heads 0 and 1 read reference and disparity; in double blocks the last one sees the camera; others look around."""
+    everywhere, slow = _habits(axes)
+    pairs = [(attention.to_q, attention.to_k)]
     if attention.added_kv_proj_dim is not None:
-        norms += [attention.norm_added_q, attention.norm_added_k]
-        _by_head(attention.add_q_proj, attention)[:local] = HEAD_BIAS
-        slow = _slow_channels(axes)
-        _by_head(attention.to_q, attention)[-1, slow] = HEAD_BIAS
-        _by_head(attention.add_k_proj, attention)[-1, slow] = HEAD_BIAS
-    for norm in norms:
-        norm.weight.fill_(HEAD_SHARPNESS)
+        pairs.append((attention.add_q_proj, attention.add_k_proj))
+    for query, key in pairs:
+        query_HC, key_HC = _by_head(query, attention), _by_head(key, attention)
+        query_HC[:] = key_HC[:] = slow * HEAD_BIAS
+        for head, stream in ((0, REFERENCE_AXIS), (1, DISPARITY_AXIS)):
+            query_HC[head] = everywhere * HEAD_BIAS
+            key_HC[head] = _turned(everywhere * HEAD_BIAS, stream, axes[0], theta)
+    if attention.added_kv_proj_dim is not None:
+        camera = _slowest(axes) * HEAD_BIAS
+        _by_head(attention.to_q, attention)[-1] = _by_head(attention.add_k_proj, attention)[-1] = camera
+        _by_head(attention.to_k, attention)[-1] = 0
+    for name, parameter in attention.named_parameters():
+        if name.startswith("norm_"):
+            parameter.fill_(HEAD_SHARPNESS)
 
 
 def _by_head(projection: nn.Linear, attention: FluxAttention) -> Tensor:
     return projection.bias.view(-1, attention.head_dim)
 
 
-def _slow_channels(axes: tuple[int, ...]) -> list[int]:
+def _habits(axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Which channels a local and a broad head use: all of them, or the slower half of the spatial ones."""
+    slow = [torch.zeros(axes[0]), *(torch.arange(axis) >= axis // 2 for axis in axes[1:])]
+    return torch.ones(sum(axes)), torch.cat([part.float() for part in slow])
+
+
+def _slowest(axes: tuple[int, ...]) -> Tensor:
     """The last, slowest pair of rotary channels of each axis."""
-    ends = [sum(axes[: number + 1]) for number in range(len(axes))]
-    return [channel for end in ends for channel in (end - 2, end - 1)]
+    return torch.cat([(torch.arange(axis) >= axis - 2).float() for axis in axes])
+
+
+def _turned(key_C: Tensor, streams: int, channels: int, theta: float) -> Tensor:
+    """A constant key that meets its equal query best when it lies some streams further on the stream axis."""
+    positions = torch.zeros(1, 1, 1)
+    positions[...] = -streams
+    turned = apply_rotary(key_C[None, None, None, :channels], rotary_table(positions, (channels,), theta))
+    return torch.cat([turned.flatten(), key_C[channels:]])

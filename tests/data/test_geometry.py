@@ -93,3 +93,15 @@ def test_scenes_smaller_than_the_resolution_are_enlarged_whole() -> None:
     assert (window.height, window.width) == (10, 10)
     assert window.apply(torch.rand(3, 10, 14, generator=generator())).shape == (3, 32, 32)
     assert centred_window((1, 500), (32, 64)).apply(torch.zeros(1, 1, 500)).shape == (1, 32, 64)
+
+
+def test_a_piece_keeps_the_levels_of_its_picture() -> None:
+    """A quarter of a picture at the picture's scale: nothing is magnified, whatever the scene's own size."""
+    for scene, resolution in (((100, 150), (100, 100)), ((100, 150), (200, 200))):
+        window = RandomWindow(resolution, piece=48, flip=False)(scene, generator())
+        assert window.resolution == (48, 48)
+        assert window.short_side == min(resolution)
+        assert window.height == 48 * 100 // resolution[0]
+        assert window.magnification == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="does not fit"):
+        RandomWindow((32, 40), piece=33)
