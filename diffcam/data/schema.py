@@ -66,7 +66,7 @@ class Sample:
         camera: What the model is asked for.
 
     Raises:
-        ValueError: If the subtask is unknown.
+        ValueError: If the subtask is unknown, or an index is none.
     """
 
     subtask: str
@@ -77,6 +77,9 @@ class Sample:
     def __post_init__(self) -> None:
         if self.subtask not in SUBTASKS:
             raise ValueError(f"subtask must be one of {', '.join(SUBTASKS)}, got {self.subtask!r}")
+        for index in (self.reference, self.target):
+            if index is not None and not isinstance(index, int):
+                raise ValueError(f"a sample names its variants by index, got {index!r}")
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from webdataset.tariterators import base_plus_ext
 
 from diffcam.data.schema import IMAGE_FORMATS, Scene, decode_record, decode_scene, encode_scene
+from diffcam.data.tar import Members, walk_members
 from diffcam.errors import DiffcamError
 
 
@@ -103,39 +103,11 @@ class SceneEntry:
         """
         try:
             with open(self.shard, "rb") as file:
-                file.seek(self.start)
-                with tarfile.open(fileobj=file, mode="r:") as tar:
-                    infos = {info.name: info for info in _until(tar, self.stop)}
-                yield _Members(file, infos)
+                yield Members(file, walk_members(file, self.start, self.stop))
         except DiffcamError as error:
             raise DiffcamError(f"{self.shard}: {error}") from error
         except (tarfile.TarError, OSError) as error:
             raise DiffcamError(f"{self.shard}: {_tar_reason(error)}") from error
-
-
-class _Members(Mapping[str, bytes]):
-    """Lazy mapping from member name to bytes, while the file is open."""
-
-    def __init__(self, file: BinaryIO, infos: Mapping[str, tarfile.TarInfo]) -> None:
-        self._file = file
-        self._infos = infos
-
-    def __getitem__(self, name: str) -> bytes:
-        info = self._infos[name]
-        self._file.seek(info.offset_data)
-        data = self._file.read(info.size)
-        if len(data) != info.size:
-            raise DiffcamError(f"{name}: the file ends inside it")
-        return data
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._infos
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._infos)
-
-    def __len__(self) -> int:
-        return len(self._infos)
 
 
 @dataclass(frozen=True)
@@ -198,32 +170,21 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _until(tar: tarfile.TarFile, stop: int) -> Iterator[tarfile.TarInfo]:
-    while (info := tar.next()) is not None:
-        yield info
-        if tar.offset >= stop:
-            return
-
-
 def _groups(path: str) -> Iterator[tuple[str, int, int]]:
     """Key, first and end byte of each run of members that share a key; the last of a tar that breaks off is left out.
 
     Raises:
         tarfile.TarError: At the place where the tar breaks off.
     """
-    size = os.path.getsize(path)
-    with tarfile.open(path, mode="r:") as tar:
+    with open(path, "rb") as file:
         key, start, stop = "", 0, 0
-        while (info := tar.next()) is not None and info.offset_data + info.size <= size:
-            member_key = base_plus_ext(info.name)[0] or info.name
+        for member in walk_members(file):
+            member_key = base_plus_ext(member.name)[0] or member.name
             if key and member_key != key:
                 yield key, start, stop
             if member_key != key:
                 key, start = member_key, stop
-            stop = tar.offset
-        # Two blocks of zeros end a tar; without them the writer, or a copy, was cut off.
-        if info is not None or size < stop + 2 * tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("unexpected end of data")
+            stop = member.stop
         if key:
             yield key, start, stop
 

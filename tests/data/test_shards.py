@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
+import json
 import os
+import random
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 import torch
 import webdataset
 
-from diffcam.data import Scene, encode_scene, index_shard, read_shard, write_shard
+from diffcam.data import Scene, decode_scene, encode_scene, index_shard, read_shard, write_shard
 from diffcam.errors import DiffcamError
 
 
@@ -75,9 +78,10 @@ def test_we_read_webdatasets_shards(make_scene, tmp_path: Path) -> None:
     assert [scene.key for scene in read_shard(tmp_path / "a.tar")] == ["x", "y"]
 
 
-def test_long_names_and_folders_are_read(make_scene, tmp_path: Path) -> None:
-    key = "folder/" + "k" * 150
-    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+@pytest.mark.parametrize("key", ["x", "folder/" + "k" * 80, "folder/" * 15 + "k" * 80])
+def test_tars_of_every_form_are_read(make_scene, tmp_path: Path, form: int, key: str) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=form) as tar:
         add(tar, f"{key}.notes.txt", b"one more member does not hurt")
         for name, data in encode_scene(make_scene(key)).items():
             add(tar, name, data)
@@ -101,7 +105,7 @@ def test_a_shard_cut_anywhere_keeps_its_whole_scenes(make_scene, tmp_path: Path)
         ends = {info.name: info.offset_data + info.size for info in tar}
     stop = index_shard(tmp_path / "a.tar").entries[-1].stop
     # A scene is whole beyond doubt once the next one's first member, or the end mark, follows it.
-    safe = {"x": ends["y.disparity.png"], "y": ends["z.disparity.png"], "z": stop + 1024}
+    safe = {"x": ends["y.disparity.png"], "y": ends["z.disparity.png"], "z": stop + 512}
     cut = tmp_path / "cut.tar"
     for length in [*range(0, len(data), 700), *(end + step for end in safe.values() for step in (-1, 0))]:
         cut.write_bytes(data[:length])
@@ -133,7 +137,9 @@ def test_foreign_files_are_named(make_scene, tmp_path: Path) -> None:
         list(read_shard(tmp_path / "a.tar"))
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff\xe0 no tar", b"\x1f\x8b gzip?", b"x" * 5000, b"\0" * 100])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8\xff\xe0 no tar", b"\x1f\x8b gzip?", b"x" * 5000, b"\0" * 100, b"\xff" * 512]
+)
 def test_what_is_no_tar_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(data)
     index = index_shard(tmp_path / "a.tar")
@@ -157,3 +163,56 @@ def test_a_damaged_picture_is_named_with_its_shard(make_scene, tmp_path: Path) -
     (tmp_path / "a.tar").write_bytes(data[:place] + b"\xaa" * 16 + data[place + 16 :])
     with pytest.raises(DiffcamError, match=r"a\.tar: x\.disparity\.png: not a whole image"):
         index_shard(tmp_path / "a.tar").entries[0].read()
+
+
+def test_a_damaged_header_is_noticed(make_scene, tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", [make_scene(key) for key in "xyz"])
+    data = bytearray((tmp_path / "a.tar").read_bytes())
+    start = index_shard(tmp_path / "a.tar").entries[2].start
+    for place in (start, start + 130, start + 150, start + 156, start + 258):
+        (tmp_path / "a.tar").write_bytes(data[:place] + b"Q" + data[place + 1 :])
+        index = index_shard(tmp_path / "a.tar")
+        assert [entry.key for entry in index.entries] == ["x"]  # y may lack members that a damaged header hides
+        assert index.whole is False
+
+
+def test_random_damage_is_an_error_in_one_line_or_does_no_harm(make_scene, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    write_shard(path, [make_scene(key, variants=2, samples=True) for key in "xyz"], image_format="png")
+    whole = path.read_bytes()
+    draw, lines = random.Random(0), []
+    for _ in range(100):
+        data = bytearray(whole)
+        place = draw.randrange(len(data))
+        data[place : place + draw.choice([1, 4, 64])] = draw.randbytes(draw.choice([0, 1, 4]))
+        path.write_bytes(data)
+        index = index_shard(path)
+        lines += index.damage
+        for entry in index.entries:
+            try:
+                entry.read()
+            except DiffcamError as error:
+                lines.append(str(error))
+    assert len(lines) > 50
+    assert all(str(path) in line and "\n" not in line for line in lines)
+
+
+def test_random_records_are_read_or_refused_in_one_line(make_scene) -> None:
+    members = encode_scene(make_scene("x", variants=2, samples=True), image_format="png")
+    record = json.loads(members["x.json"])
+    draw, lines = random.Random(0), []
+    for _ in range(300):
+        changed = copy.deepcopy(record)
+        place = changed
+        while isinstance(place, dict | list) and place:
+            key = draw.choice(list(place)) if isinstance(place, dict) else draw.randrange(len(place))
+            if draw.random() < 0.4 or not isinstance(place[key], dict | list):
+                place[key] = draw.choice([None, -1, 0.5, "x", [], {}, [1], True, 1e999, {"focus": 1}])
+                break
+            place = place[key]
+        try:
+            decode_scene("x", members | {"x.json": json.dumps(changed).encode()})
+        except DiffcamError as error:
+            lines.append(str(error))
+    assert len(lines) > 150
+    assert not any("\n" in line for line in lines)
