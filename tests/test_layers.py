@@ -29,6 +29,7 @@ SIDEWAYS = {
     ("camera", "errors"),
     ("photo", "errors"),
     ("functional", "camera"),
+    ("callbacks", "tasks"),
     ("cli", "refocus_command"),
     ("__main__", "cli"),
 }
@@ -64,7 +65,9 @@ FORBIDDEN_NAMES = {"utils", "util", "misc", "helpers", "helper", "common"}
 
 FILE_LINES, FUNCTION_LINES = 300, 50
 LONG_FILES: dict[str, str] = {}
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FUNCTIONS = {
+    "diffcam/data/datamodule.py:__init__": "one line a field of the configuration",
+}
 """What may be longer, each with its reason."""
 
 
@@ -110,6 +113,15 @@ def walk(node: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.AST, bool]]:
         yield from walk(child, inside)
 
 
+def is_import_call(node: ast.AST) -> bool:
+    """Whether a node is ``import_module`` of a name that is written out."""
+    return (
+        isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("import_module", "importlib.import_module")
+        and isinstance(node.args[0], ast.Constant)
+    )
+
+
 def find_imports(tree: ast.AST, importer: str) -> Iterator[Import]:
     for node, lazy in walk(tree):
         if isinstance(node, ast.Import):
@@ -119,8 +131,8 @@ def find_imports(tree: ast.AST, importer: str) -> Iterator[Import]:
             for alias in node.names:  # `from diffcam import data` imports the module diffcam.data
                 name = f"{node.module}.{alias.name}" if node.module == "diffcam" else str(node.module)
                 yield Import(importer, name, node.lineno, lazy)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module"):
-            yield Import(importer, str(ast.literal_eval(node.args[0])), node.lineno, lazy)
+        elif is_import_call(node):
+            yield Import(importer, node.args[0].value, node.lineno, lazy)
 
 
 def all_imports() -> list[Import]:
@@ -143,6 +155,8 @@ def layer_of(part: str) -> int:
 def breaks_layers(found: Import) -> bool:
     """Whether an import inside the package runs upwards, or sideways without leave."""
     if found.library != "diffcam" or found.importer == "":  # diffcam/__init__.py offers names from everywhere
+        return False
+    if found.module == "diffcam.__version__":
         return False
     importer, imported = found.importer.partition(".")[0], found.module.split(".")[1:2]
     if not imported:  # `import diffcam` inside diffcam: a circle
@@ -241,6 +255,7 @@ from diffcam.models import codec
 def late():
     import ray
     from diffcam import tasks
+    importlib.import_module("diffcam.ui")
 """
 
 
@@ -252,8 +267,9 @@ def test_the_rules_find_what_breaks_them() -> None:
         ("diffcam.models", False),
         ("ray", True),
         ("diffcam.tasks", True),
+        ("diffcam.ui", True),
     ]
-    assert [breaks_layers(item) for item in found] == [False, True, False, True]
+    assert [breaks_layers(item) for item in found] == [False, True, False, True, True]
     assert not lies_in("data.reader", LIBRARY_HOMES["lightning"])
     assert lies_in("data.datamodule", LIBRARY_HOMES["lightning"])
     assert function_lines(ast.parse('def f():\n    """One.\n\n    Two.\n    """\n    return 1\n').body[0]) == 2

@@ -18,7 +18,6 @@ from peft import get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-import diffcam
 from diffcam.errors import DiffcamError
 from diffcam.models.codec import PatchCodec, VAECodec
 from diffcam.models.parametrisation import ResidualOutput, TransferOutput, VelocityOutput
@@ -98,7 +97,7 @@ class RefocusSettings:
 
 def packaged(name: str) -> Path | None:
     """Folder of a model that comes with the package, such as ``diffcam-tiny``; None if there is none of that name."""
-    folder = Path(diffcam.__file__).parent / "weights" / name
+    folder = Path(__file__).parents[1] / "weights" / name
     return folder if "/" not in name and (folder / SETTINGS_FILE).is_file() else None
 
 
