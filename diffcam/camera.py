@@ -86,6 +86,20 @@ def focus_pixel(focus: tuple[float, float], height: int, width: int) -> tuple[in
     return min(int(y * height), height - 1), min(int(x * width), width - 1)
 
 
+def focus_fractions(focus: tuple[float, float], height: int, width: int) -> tuple[float, float]:
+    """A focus point as fractions of width and height; numbers that both exceed 1 are column and row of a pixel.
+
+    Raises:
+        ValueError: If the point lies outside an image of this size.
+    """
+    x, y = focus
+    if x > 1 and y > 1:
+        if not (x <= width - 1 and y <= height - 1):
+            raise ValueError(f"focus ({x:g}, {y:g}) lies outside the image of {width}x{height} pixels")
+        return (x + 0.5) / width, (y + 0.5) / height
+    return Camera((x, y), 0.0).focus
+
+
 @dataclass(frozen=True)
 class CameraBatch:
     """Cameras as tensors; any leading shape ``(...)``, usually ``(B,)`` or ``(B, K)`` for K targets a sample.

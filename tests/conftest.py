@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,3 +33,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def generator() -> torch.Generator:
     """A seeded source of random numbers, the same for every test."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model of the packaged kind, very small, with random weights."""
+    from diffusers import FluxTransformer2DModel
+
+    from diffcam.models import PatchCodec, RefocusModel, RefocusTransformer
+    from diffcam.models.checkpoint import save_model
+
+    torch.manual_seed(0)
+    base = FluxTransformer2DModel(
+        in_channels=192,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=8,
+        pooled_projection_dim=8,
+        guidance_embeds=False,
+        axes_dims_rope=(4, 6, 6),
+    )
+    folder = tmp_path_factory.mktemp("models") / "random"
+    save_model(RefocusModel(PatchCodec(8), RefocusTransformer(base)), folder, 64)
+    return folder

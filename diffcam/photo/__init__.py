@@ -7,12 +7,13 @@ beside them in `Photo` and are put back by `save_photo`; what could not be carri
 from __future__ import annotations
 
 from diffcam.photo.reading import MAX_PIXELS, Photo, open_photo
-from diffcam.photo.writing import RECORD_TAG, RECORD_TEXT, check_output, encode_photo, save_photo
+from diffcam.photo.writing import RECORD_TAG, RECORD_TEXT, WRITABLE_SUFFIXES, check_output, encode_photo, save_photo
 
 __all__ = [
     "MAX_PIXELS",
     "RECORD_TAG",
     "RECORD_TEXT",
+    "WRITABLE_SUFFIXES",
     "Photo",
     "check_output",
     "encode_photo",

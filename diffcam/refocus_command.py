@@ -1,0 +1,88 @@
+"""``diffcam refocus``: one photo in, the refocused photo out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from diffcam.camera import Camera, focus_fractions
+from diffcam.errors import DiffcamError
+from diffcam.photo import WRITABLE_SUFFIXES, check_output, open_photo, save_photo
+from diffcam.simulation.disparity import load_disparity
+
+MAX_STEPS = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line of ``diffcam refocus``."""
+    parser.add_argument("photo", type=Path, metavar="PHOTO", help="any JPEG, PNG, TIFF or WebP file")
+    parser.add_argument(
+        "--focus",
+        required=True,
+        metavar="X,Y",
+        help="what to focus on: fractions of width and height from the top left, or pixels when both exceed 1",
+    )
+    parser.add_argument("--bokeh", required=True, type=float, metavar="B", help="how much to blur: 0 (nothing) to 64")
+    parser.add_argument(
+        "--depth",
+        metavar="MAP",
+        help="disparity map of the photo (PNG, TIFF, PFM, EXR or NPY, near is bright), or 'none' (default: estimated)",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: PHOTO-refocused beside the photo")
+    parser.add_argument("--model", default="diffcam-tiny", help="packaged name, model folder, or base of the adapter")
+    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="adapter for a FLUX base")
+    parser.add_argument("--steps", type=int, default=8, help="sampling steps (default: 8)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same picture (default: 0)")
+    parser.add_argument("--force", action="store_true", help="replace the output file if it exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Refocus the photo and say where the result is.
+
+    Raises:
+        DiffcamError: If the photo, the focus point, the map, the model or the output does not fit.
+        ValueError: If a number is out of range.
+    """
+    if not 1 <= args.steps <= MAX_STEPS:
+        raise DiffcamError(f"--steps {args.steps}: must lie in 1 to {MAX_STEPS}")
+    photo = open_photo(args.photo)
+    width, height = photo.size
+    camera = Camera(focus_fractions(_numbers(args.focus), height, width), args.bokeh)
+    output = check_output(args.output or _beside(args.photo), photo, args.force)
+    depth = load_disparity(args.depth) if args.depth not in (None, "none") else args.depth
+    for note in photo.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+    from diffcam.pipeline import RefocusPipeline  # heavy: after everything that can be refused is checked
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"refocusing {photo.name}", total=args.steps + 1)
+        session = RefocusPipeline.from_pretrained(args.model, args.adapter).open(photo, depth)
+        progress.advance(task)
+
+        def on_step(step: int, latents: Tensor) -> None:
+            progress.advance(task)
+
+        picture = session.refocus(camera, args.steps, args.seed, on_step)
+    save_photo(picture, output, photo, session.record(camera, args.steps, args.seed), args.force)
+    print(output)
+    return 0
+
+
+def _numbers(text: str) -> tuple[float, float]:
+    """The two numbers of ``X,Y``."""
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise DiffcamError(f"--focus {text}: must be two numbers with a comma between, as 0.4,0.6") from None
+    return x, y
+
+
+def _beside(photo: Path) -> Path:
+    suffix = photo.suffix if photo.suffix.lower() in WRITABLE_SUFFIXES else ".png"
+    return photo.with_name(f"{photo.stem}-refocused{suffix}")
