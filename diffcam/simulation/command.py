@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -14,7 +14,7 @@ from PIL import Image
 from diffcam.errors import DiffcamError
 from diffcam.photo import open_photo
 from diffcam.simulation.all_in_focus import AllInFocus, Sharpness, write_review
-from diffcam.simulation.engines import Engine, LocalEngine
+from diffcam.simulation.engines import Engine, LocalEngine, RayEngine
 from diffcam.simulation.manifest import Manifest
 from diffcam.simulation.progress import Progress
 from diffcam.simulation.source_options import SOURCES, add_source_arguments, photos_of
@@ -23,6 +23,12 @@ from diffcam.simulation.writer import Rendering, ShardJob, make_shard
 
 IMAGES_PER_SHARD = 256
 """By default shards are cut so that each holds about this many pictures."""
+
+ENGINES: dict[str, Callable[[argparse.Namespace], Engine]] = {
+    "local": lambda args: LocalEngine(args.workers),
+    "ray": lambda args: RayEngine(args.address),
+}
+"""What ``--engine`` names."""
 
 _RANGES = {
     "scenes": (1, 999_999),
@@ -51,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attribution", default="", help="licence and authors, kept in every scene")
     parser.add_argument("--scenes-per-shard", type=int, help=f"default: about {IMAGES_PER_SHARD} pictures a shard")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="local", help="local processes, or a Ray cluster")
+    parser.add_argument("--address", help="of the Ray cluster, 'auto' or ray://HOST:PORT; none starts Ray here")
     parser.add_argument("--force", action="store_true", help="replace a run with other settings in the same place")
     parser.add_argument(
         "--review", type=Path, metavar="SHEET", help="write a contact sheet of accepted and rejected photos, and stop"
@@ -67,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
     if args.review:
         return _review(args)
     _check(args)
+    for name in ("folder", "output", "disparity"):  # workers may have another working directory
+        if getattr(args, name) is not None:
+            setattr(args, name, getattr(args, name).resolve())
     source = SOURCES[args.source](args)
     rendering = Rendering(
         args.variants, args.benchmark, args.seed, args.gamma, args.quality, args.device, args.attribution
@@ -81,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         )
         for number, start in enumerate(range(0, len(source), per_shard))
     ]
-    return _make(manifest, jobs, LocalEngine(args.workers))
+    return _make(manifest, jobs, ENGINES[args.engine](args))
 
 
 def _make(manifest: Manifest, jobs: Sequence[ShardJob], engine: Engine) -> int:

@@ -148,8 +148,10 @@ def _read_pfm(path: Path) -> np.ndarray:
 
 
 def _read_exr(path: Path) -> np.ndarray:
-    import OpenEXR  # loads a shared library, wanted for this one format
-
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise DiffcamError(f"{path}: reading EXR needs the package openexr: pip install openexr") from error
     with OpenEXR.File(str(path)) as file:
         channels = {name: channel.pixels for name, channel in file.channels().items()}
     if not channels:

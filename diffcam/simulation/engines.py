@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -50,14 +51,8 @@ class LocalEngine:
 
     @staticmethod
     def _run_here(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
-        threads = torch.get_num_threads()
         for job in jobs:
-            torch.set_num_threads(1)
-            try:
-                result = function(job)
-            finally:
-                torch.set_num_threads(threads)
-            yield result
+            yield _with_one_thread(function, job)
 
     def _run_pool(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
         waiting = dict(enumerate(jobs))
@@ -81,6 +76,64 @@ class LocalEngine:
             f"simulation: worker processes died {self.retries + 1} times, perhaps for lack of memory; "
             "run with fewer --workers: what is done is kept"
         )
+
+
+class RayEngine:
+    """Tasks of a Ray cluster, one core each; photos, maps and the output must have the same paths on every node.
+
+    A task whose worker or node dies is run again elsewhere. Shards are written whole or not at all and their bytes
+    depend on the job alone, so that running one twice does no harm.
+
+    Args:
+        address: Of the cluster, such as ``auto`` or ``ray://host:10001``; None starts Ray on this machine.
+        retries: How often a job is run again.
+    """
+
+    def __init__(self, address: str | None = None, retries: int = 3) -> None:
+        self.address = address
+        self.retries = retries
+
+    def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        """See :class:`Engine`."""
+        try:
+            import ray
+        except ImportError as error:
+            raise DiffcamError("--engine ray needs the package ray: pip install ray") from error
+
+        started = not ray.is_initialized()
+        if started:
+            try:
+                ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise DiffcamError(f"--address {self.address}: no Ray cluster answers there ({reason})") from error
+        try:
+            task: Any = ray.remote(num_cpus=1, max_retries=self.retries)(_with_one_thread)
+            waiting = [task.remote(function, job) for job in jobs]
+            while waiting:
+                done, waiting = ray.wait(waiting)
+                yield ray.get(done[0])
+        except ray.exceptions.RaySystemError as error:
+            raise DiffcamError(
+                f"simulation: the Ray cluster failed ({error}); run again: what is done is kept"
+            ) from error
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+            raise DiffcamError(
+                f"simulation: a job's worker died {self.retries + 1} times; run again: what is done is kept"
+            ) from error
+        finally:
+            if started:
+                ray.shutdown()
+
+
+def _with_one_thread(function: Callable[[Job], Result], job: Job) -> Result:
+    """Run a job as every engine does, so that sums have one order; the caller's setting is put back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return function(job)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _start_worker() -> None:

@@ -10,16 +10,13 @@ from pathlib import Path
 
 from diffcam.errors import DiffcamError
 from diffcam.simulation.all_in_focus import DEFAULT_THRESHOLD
+from diffcam.simulation.development import Development
+from diffcam.simulation.disparity_providers import DisparityFolder, DisparityProvider, EstimatedDisparity
 from diffcam.simulation.draws import Draws
+from diffcam.simulation.generated import GeneratedSource, read_prompts
+from diffcam.simulation.phone import BurstSource, merged_results
 from diffcam.simulation.procedural import ProceduralTextures
-from diffcam.simulation.sources import (
-    DisparityFolder,
-    LayeredSource,
-    PhotoFolder,
-    PhotoSource,
-    Source,
-    check_photos,
-)
+from diffcam.simulation.sources import LayeredSource, PhotoFolder, PhotoSource, Source, check_photos
 from diffcam.simulation.textures import list_photos
 
 LAYERED_SCENES = 256
@@ -40,10 +37,11 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         default=(512, 512),
         help="HEIGHTxWIDTH of layered scenes, or one number; photos are shrunk to its short side (default 512)",
     )
-    photos = parser.add_argument_group("photos with their own disparity (--source camera, phone or ai)")
+    photos = parser.add_argument_group("photos with disparity (--source camera, phone, ai, hdrplus or flux)")
     photos.add_argument(
         "--disparity", type=Path, help="folder of maps with the photos' names: PNG, TIFF, PFM, EXR, NPY"
     )
+    photos.add_argument("--depth-model", metavar="NAME", help="estimate disparity: a Depth Anything V2 name or folder")
     photos.add_argument("--inverse", action="store_true", help="the maps hold depth: large is far")
     photos.add_argument("--fill-holes", action="store_true", help="fill pixels without a value from the farther side")
     photos.add_argument(
@@ -52,6 +50,10 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_THRESHOLD,
         help="least sharpness everywhere (default %(default)s; 0 takes every photo)",
     )
+    generated = parser.add_argument_group("pictures of prompts (--source flux)")
+    generated.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line")
+    generated.add_argument("--generator", default="black-forest-labs/FLUX.1-dev", help="FLUX name or folder")
+    generated.add_argument("--generator-lora", metavar="FILE", help="safetensors LoRA against blurred backgrounds")
 
 
 def photos_of(args: argparse.Namespace) -> list[Path]:
@@ -85,15 +87,46 @@ def _procedural(args: argparse.Namespace) -> Source:
 
 def _photo_source(name: str, kind: str) -> Callable[[argparse.Namespace], Source]:
     def build(args: argparse.Namespace) -> Source:
-        paths = photos_of(args)[: args.scenes]
-        if args.disparity is None:
-            raise DiffcamError(f"--source {name} needs the photos' disparity: --disparity FOLDER of maps")
-        if not args.disparity.is_dir():
-            raise DiffcamError(f"--disparity {args.disparity}: no such folder")
-        maps = DisparityFolder(args.folder, args.disparity, args.inverse, args.fill_holes)
-        return PhotoSource(args.folder, tuple(paths), maps, min(args.size), args.threshold, name, kind)
+        paths = tuple(photos_of(args)[: args.scenes])
+        return PhotoSource(args.folder, paths, _development(args, name, kind))
 
     return build
+
+
+def _bursts(args: argparse.Namespace) -> Source:
+    if args.folder is None:
+        raise DiffcamError("--source hdrplus needs the folder that holds bursts and results_DATE")
+    paths = merged_results(args.folder)[: args.scenes]
+    return BurstSource(args.folder, paths, _development(args, "phone", "photo"))
+
+
+def _generated(args: argparse.Namespace) -> Source:
+    from diffcam.models.text_to_image import FluxPhotographer
+
+    if args.prompts is None:
+        raise DiffcamError("--source flux needs --prompts FILE, one prompt a line")
+    if any(side % 16 for side in args.size):
+        raise DiffcamError(f"--size {args.size[0]}x{args.size[1]}: --source flux makes multiples of 16")
+    prompts = read_prompts(args.prompts)
+    photographer = FluxPhotographer(args.generator, args.generator_lora, device=args.device)
+    development = _development(args, "ai", "ai")
+    return GeneratedSource(prompts, args.scenes or len(prompts), photographer, development, args.size, args.seed)
+
+
+def _development(args: argparse.Namespace, source: str, kind: str) -> Development:
+    """The disparity that the command line names, and the settings that go with it."""
+    from diffcam.models.depth import DepthAnything
+
+    disparity: DisparityProvider
+    if args.depth_model is not None and args.disparity is None:
+        disparity = EstimatedDisparity(DepthAnything(args.depth_model, args.device))
+    elif args.disparity is not None and args.depth_model is None and args.folder is not None:
+        if not args.disparity.is_dir():
+            raise DiffcamError(f"--disparity {args.disparity}: no such folder")
+        disparity = DisparityFolder(args.folder, args.disparity, args.inverse, args.fill_holes)
+    else:
+        raise DiffcamError(f"--source {args.source} needs disparity: --disparity FOLDER of maps, or --depth-model NAME")
+    return Development(disparity, min(args.size), args.threshold, source, kind)
 
 
 SOURCES: dict[str, Callable[[argparse.Namespace], Source]] = {
@@ -102,6 +135,8 @@ SOURCES: dict[str, Callable[[argparse.Namespace], Source]] = {
     "camera": _photo_source("camera", "photo"),
     "phone": _photo_source("phone", "photo"),
     "ai": _photo_source("ai", "ai"),
+    "hdrplus": _bursts,
+    "flux": _generated,
 }
 """What ``--source`` names: a function from the command line to a source."""
 
