@@ -70,7 +70,7 @@ def _starting_heads(attention: FluxAttention, axes: tuple[int, ...], theta: floa
     for query, key in pairs:
         query_HC, key_HC = _by_head(query, attention), _by_head(key, attention)
         query_HC[:] = key_HC[:] = slow * HEAD_BIAS
-        for head, stream in ((0, REFERENCE_AXIS), (1, DISPARITY_AXIS)):
+        for head, stream in zip(range(attention.heads), (REFERENCE_AXIS, DISPARITY_AXIS), strict=False):
             query_HC[head] = everywhere * HEAD_BIAS
             key_HC[head] = _turned(everywhere * HEAD_BIAS, stream, axes[0], theta)
     if attention.added_kv_proj_dim is not None:
