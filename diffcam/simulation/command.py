@@ -92,11 +92,15 @@ def run(args: argparse.Namespace) -> int:
         )
         for number, start in enumerate(range(0, len(source), per_shard))
     ]
-    return _make(manifest, jobs, ENGINES[args.engine](args))
+    return make_shards(manifest, jobs, ENGINES[args.engine](args))
 
 
-def _make(manifest: Manifest, jobs: Sequence[ShardJob], engine: Engine) -> int:
-    """Run the jobs that the manifest does not hold yet."""
+def make_shards(manifest: Manifest, jobs: Sequence[ShardJob], engine: Engine) -> int:
+    """Run the jobs that the manifest does not hold yet, and return the exit status.
+
+    Raises:
+        DiffcamError: If no scene could be made.
+    """
     waiting = [job for job in jobs if not manifest.has(job.start, job.stop)]
     total = sum(job.stop - job.start for job in jobs)
     progress = Progress(total, total - sum(job.stop - job.start for job in waiting), sys.stderr)

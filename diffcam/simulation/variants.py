@@ -130,10 +130,21 @@ def draw_benchmark_samples(scene: Scene, generator: Generator) -> Scene:
     quarter = len(LEVELS) // 4
     drawn = [LEVELS[i * quarter + int(torch.randint(quarter, (), generator=generator))] for i in range(4)]
     added = [replace(base, camera=replace(base.camera, bokeh=float(level))) for level in drawn]
+    return with_benchmark_samples(scene, refocus, added)
+
+
+def with_benchmark_samples(scene: Scene, refocus: Sequence[Variant], added: Sequence[Variant]) -> Scene:
+    """The scene with the samples between some renditions of it.
+
+    Args:
+        scene: The scene; its own variants and samples are replaced.
+        refocus: Two renditions of different focus points.
+        added: Renditions of one focus point, of rising level.
+    """
     sharp = Camera((0.5, 0.5), 0.0)
     samples = [Sample("refocus", 0, 1, refocus[1].camera), Sample("refocus", 1, 0, refocus[0].camera)]
     samples += [Sample("add_bokeh", None, 2 + i, variant.camera) for i, variant in enumerate(added)]
-    samples += [Sample("remove_bokeh", 2 + i, None, sharp) for i in range(4)]
+    samples += [Sample("remove_bokeh", 2 + i, None, sharp) for i in range(len(added))]
     return replace(scene, variants=(*refocus, *added), samples=tuple(samples))
 
 
