@@ -27,6 +27,21 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test,lint]' || { rm -f $(STARTED); exit 1; }
 	@rm -f $(STARTED) && touch $@
 
+DEMO := outputs/demo
+SCENE := $(DEMO)/000000
+
+demo: $(INSTALLED)  ## train for a moment, print the metric table, refocus a photo
+	rm -rf $(DEMO) && mkdir -p $(DEMO)
+	$(BIN)/lightning fit --config configs/refocus.yaml --trainer.max_steps 60 --trainer.val_check_interval 30 \
+	  --trainer.default_root_dir $(DEMO) --trainer.logger.init_args.save_dir $(DEMO) --trainer.logger.init_args.name fit
+	$(BIN)/lightning test --config configs/refocus.yaml \
+	  --trainer.default_root_dir $(DEMO) --trainer.logger.init_args.save_dir $(DEMO) --trainer.logger.init_args.name test
+	$(BIN)/python -m tarfile -e data_shards/heldout-stereo-000000.tar $(DEMO)  # a shard is a tar of plain files
+	$(BIN)/diffcam refocus $(SCENE).image.jpg --depth $(SCENE).disparity.png --focus 0.35,0.62 --bokeh 12 --output $(DEMO)/near.jpg
+	$(BIN)/diffcam refocus $(SCENE).image.jpg --depth $(SCENE).disparity.png --focus 0.65,0.12 --bokeh 12 --output $(DEMO)/far.jpg
+	@printf '\nThe pictures:\n'
+	@printf '  %s\n' $(DEMO)/fit/*/samples/*.png $(SCENE).image.jpg $(DEMO)/near.jpg $(DEMO)/far.jpg
+
 test: $(INSTALLED)  ## the tests that together take a few minutes
 	$(BIN)/python -m pytest -m 'not slow'
 
