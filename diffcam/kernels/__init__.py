@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from diffcam.camera import Aperture
-from diffcam.functional.bokeh import render_classical
+from diffcam.functional.bokeh import check_bokeh_inputs, render_classical
 from diffcam.kernels.scatter import scatter_discs
 
 __all__ = ["render_bokeh"]
@@ -25,7 +25,7 @@ def render_bokeh(
     """Render an all-in-focus image as a camera focused at ``focus_disparity`` would see it.
 
     Args:
-        image: ``(B, 3, H, W)`` float, display values in [0, 1].
+        image: ``(B, 3, H, W)`` float, display values in [0, 1]; computed in float32, whatever the dtype.
         disparity: ``(B, 1, H, W)`` float in [0, 1], 1 nearest; nothing is normalised inside.
         focus_disparity: ``(B,)`` disparity in focus.
         bokeh: ``(B,)`` pixels (of this tensor) of blur radius per unit of disparity.
@@ -42,4 +42,15 @@ def render_bokeh(
     """
     if mode != "classical":
         raise ValueError(f"mode must be 'classical', got {mode!r}")
-    return render_classical(image, disparity, focus_disparity, bokeh, gamma, aperture, highlights, scatter_discs)
+    check_bokeh_inputs(image, disparity, focus_disparity, bokeh, gamma)
+    result = render_classical(
+        image.float(),
+        disparity.float(),
+        focus_disparity.float(),
+        bokeh.float(),
+        gamma,
+        aperture,
+        highlights,
+        scatter_discs,
+    )
+    return result.to(image.dtype)

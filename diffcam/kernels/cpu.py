@@ -33,16 +33,22 @@ def _shape(aperture: Aperture, reach: int, height: int, width: int) -> Shape | N
 
 
 def _run(
-    rows_of_one: Callable[..., None], values: Tensor, radius: Tensor, aperture: Aperture, out: list[Tensor]
+    rows_of_one: Callable[..., None],
+    values: Tensor,
+    radius: Tensor,
+    strength: Tensor,
+    aperture: Aperture,
+    out: list[Tensor],
 ) -> None:
     """Run a compiled function over all images, each in as many bands of rows as torch has threads."""
     height, width = radius.shape[-2:]
     shape = _shape(aperture, int(radius.abs().max()) + 1, height, width)
     threads = torch.get_num_threads()
     edges = np.linspace(0, height, min(threads, height) + 1).astype(int).tolist()
-    sources, radii, results = values.numpy(), radius.numpy(), [tensor.numpy() for tensor in out]
+    sources, radii, strengths = values.numpy(), radius.numpy(), strength.numpy()
+    results = [tensor.numpy() for tensor in out]
     jobs = [
-        (sources[b], radii[b, 0], EDGE, shape, first, last, *(result[b] for result in results))
+        (sources[b], radii[b, 0], strengths[b, 0], EDGE, shape, first, last, *(result[b] for result in results))
         for b in range(len(radii))
         for first, last in itertools.pairwise(edges)
     ]
@@ -55,17 +61,19 @@ def _run(
             pass
 
 
-def scatter(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
+def scatter(
+    light_B3HW: Tensor, radius_B1HW: Tensor, strength_B1HW: Tensor, aperture: Aperture
+) -> tuple[Tensor, Tensor]:
     """As ``functional.bokeh.scatter_discs`` on the CPU, float32, without autograd."""
-    light, radius = light_B3HW.contiguous(), radius_B1HW.contiguous()
+    light, radius, strength = light_B3HW.contiguous(), radius_B1HW.contiguous(), strength_B1HW.contiguous()
     light_sum, weight_sum = torch.empty_like(light), torch.empty_like(radius)
-    _run(scatter_rows, light, radius, aperture, [light_sum, weight_sum[:, 0]])
+    _run(scatter_rows, light, radius, strength, aperture, [light_sum, weight_sum[:, 0]])
     return light_sum, weight_sum
 
 
-def gather(grad_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -> Tensor:
+def gather(grad_B3HW: Tensor, radius_B1HW: Tensor, strength_B1HW: Tensor, aperture: Aperture) -> Tensor:
     """Gradient of ``scatter`` with respect to its light, from that of its light sum."""
-    grad, radius = grad_B3HW.contiguous(), radius_B1HW.contiguous()
+    grad, radius, strength = grad_B3HW.contiguous(), radius_B1HW.contiguous(), strength_B1HW.contiguous()
     result = torch.empty_like(grad)
-    _run(gather_rows, grad, radius, aperture, [result])
+    _run(gather_rows, grad, radius, strength, aperture, [result])
     return result

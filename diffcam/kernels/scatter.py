@@ -16,33 +16,33 @@ class _ScatterDiscs(torch.autograd.Function):
     """Forward scatters; backward gathers over the same discs. Weights do not depend on the light."""
 
     @staticmethod
-    def forward(ctx: Any, light: Tensor, radius: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
-        if ctx.needs_input_grad[1]:
+    def forward(ctx: Any, light: Tensor, radius: Tensor, strength: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             raise ValueError(
                 "the fast renderer has no gradient with respect to disparity, focus or bokeh: "
                 "detach them, or use diffcam.functional.bokeh.render_bokeh_reference"
             )
-        ctx.save_for_backward(radius)
+        ctx.save_for_backward(radius, strength)
         ctx.aperture = aperture
-        light_sum, weight_sum = cpu.scatter(light, radius, aperture)
+        light_sum, weight_sum = cpu.scatter(light, radius, strength, aperture)
         ctx.mark_non_differentiable(weight_sum)
         return light_sum, weight_sum
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (radius,) = ctx.saved_tensors
-        return cpu.gather(grads[0], radius, ctx.aperture), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        radius, strength = ctx.saved_tensors
+        return cpu.gather(grads[0], radius, strength, ctx.aperture), None, None, None
 
 
-def scatter_discs(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture) -> tuple[Tensor, Tensor]:
-    """The fast form of ``diffcam.functional.bokeh.scatter_discs``, chosen by device; computes in float32.
+def scatter_discs(
+    light_B3HW: Tensor, radius_B1HW: Tensor, strength_B1HW: Tensor, aperture: Aperture
+) -> tuple[Tensor, Tensor]:
+    """The fast form of ``diffcam.functional.bokeh.scatter_discs``, chosen by device; float32 alone.
 
     Raises:
         ValueError: If the device has no fast path, or a gradient with respect to the radius is asked for.
     """
     if light_B3HW.device.type != "cpu":
         raise ValueError(f"no renderer for device '{light_B3HW.device.type}': move the tensors to the CPU")
-    dtype = light_B3HW.dtype
-    light_sum, weight_sum = _ScatterDiscs.apply(light_B3HW.float(), radius_B1HW.float(), aperture)
-    return light_sum.to(dtype), weight_sum.to(dtype)
+    return _ScatterDiscs.apply(light_B3HW, radius_B1HW, strength_B1HW, aperture)

@@ -13,7 +13,7 @@ import math
 import numba
 import numpy as np
 
-from diffcam.functional.bokeh import AREA_OFFSET, EDGE_SLOPE
+from diffcam.functional.bokeh import EDGE_SLOPE
 from diffcam.kernels.lanes import LANES, add_difference, add_lanes
 
 OUTSIDE, INSIDE = 1.5, 1.0
@@ -171,13 +171,14 @@ def _load_row(sums: Array, start: int, pad: int, values: Array) -> None:
 
 
 @_jit
-def _ring(radius: Array) -> tuple[int, int, int, Array, Array]:
+def _ring(radius: Array, strength: Array) -> tuple[int, int, int, Array, Array]:
     """The ring of rows that one source row can reach, its sizes, and distances by offset, in profile entries."""
     height, width = radius.shape
     largest = 0.0
-    for row in radius:
-        for value in row:
-            largest = max(largest, abs(value))
+    for y in range(height):
+        for x in range(width):
+            if strength[y, x] != 0:
+                largest = max(largest, abs(radius[y, x]))
     far, pad = min(int(largest) + 1, height - 1), min(int(largest) + 1, width - 1)
     stride = (width + 2 * pad + 1) * LANES
     distances = np.empty((far + 1, pad + 1))
@@ -191,6 +192,7 @@ def _ring(radius: Array) -> tuple[int, int, int, Array, Array]:
 def scatter_rows(
     light: Array,
     radius: Array,
+    strength: Array,
     edge: Array,
     shape: Shape | None,
     first: int,
@@ -203,6 +205,7 @@ def scatter_rows(
     Args:
         light: ``(3, H, W)``.
         radius: ``(H, W)``, signed.
+        strength: ``(H, W)``, weight inside the disc; 0 leaves a source out.
         edge: ``EDGE``.
         shape: Of the opening; None is round.
         first: First row to make.
@@ -211,11 +214,13 @@ def scatter_rows(
         weight_sum: ``(H, W)``, written.
     """
     height, width = radius.shape
-    far, pad, stride, sums, distances = _ring(radius)
+    far, pad, stride, sums, distances = _ring(radius, strength)
     rows, lanes, tables = 2 * far + 1, np.empty(LANES), (edge, distances)
     for y in range(max(0, first - far), last + far):
         for x in range(width if y < height else 0):
-            lanes[3] = 1.0 / (radius[y, x] ** 2 + AREA_OFFSET)
+            if strength[y, x] == 0:
+                continue
+            lanes[3] = strength[y, x]
             lanes[0], lanes[1], lanes[2] = (
                 light[0, y, x] * lanes[3],
                 light[1, y, x] * lanes[3],
@@ -231,17 +236,17 @@ def scatter_rows(
 
 @_jit
 def gather_rows(
-    grad: Array, radius: Array, edge: Array, shape: Shape | None, first: int, last: int, result: Array
+    grad: Array, radius: Array, strength: Array, edge: Array, shape: Shape | None, first: int, last: int, result: Array
 ) -> None:
     """Rows ``first`` to ``last`` of the adjoint of ``scatter_rows``: what each source's disc holds of ``grad``.
 
     Args:
         grad: ``(3, H, W)``, gradient with respect to ``light_sum``.
-        radius, edge, shape, first, last: As in ``scatter_rows``.
+        radius, strength, edge, shape, first, last: As in ``scatter_rows``.
         result: ``(3, H, W)``, gradient with respect to ``light``, written.
     """
     height, width = radius.shape
-    far, pad, stride, sums, distances = _ring(radius)
+    far, pad, stride, sums, distances = _ring(radius, strength)
     rows, lanes, tables = 2 * far + 1, np.empty(LANES), (edge, distances)
     for ahead in range(max(0, first - far), last + far):
         start = ahead % rows * stride
@@ -250,7 +255,10 @@ def gather_rows(
             _load_row(sums, start, pad, grad[:, ahead])
         y = ahead - far
         for x in range(width if first <= y < last else 0):
+            result[0, y, x] = result[1, y, x] = result[2, y, x] = 0
+            if strength[y, x] == 0:
+                continue
             lanes[:] = 0.0
             _visit(sums, lanes, tables, shape, radius, y, x, (x + pad) * LANES, rows, stride, True)
-            scale = 1.0 / (radius[y, x] ** 2 + AREA_OFFSET)
+            scale = strength[y, x]
             result[0, y, x], result[1, y, x], result[2, y, x] = lanes[0] * scale, lanes[1] * scale, lanes[2] * scale

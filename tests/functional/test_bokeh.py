@@ -98,9 +98,8 @@ def spread_of_a_point(radius: float, size: int = 65, aperture: Aperture | None =
     """Weighted light that one white pixel among black ones of the same radius leaves, before normalisation."""
     light = torch.zeros(1, 3, size, size, dtype=torch.float64)
     light[..., size // 2, size // 2] = 1
-    light_sum, _ = scatter_discs(
-        light, torch.full((1, 1, size, size), radius, dtype=torch.float64), aperture or Aperture()
-    )
+    radius_B1HW = torch.full((1, 1, size, size), radius, dtype=torch.float64)
+    light_sum, _ = scatter_discs(light, radius_B1HW, torch.ones_like(radius_B1HW), aperture or Aperture())
     return light_sum[0, 0].numpy()
 
 
@@ -138,7 +137,7 @@ def test_cat_eye_cuts_corners_not_the_centre() -> None:
     for place in ((31, 31), (10, 10)):
         light = torch.zeros(1, 3, size, size, dtype=torch.float64)
         light[..., place[0], place[1]] = 1
-        areas[place], _ = (tensor.sum() / 3 for tensor in scatter_discs(light, radius, Aperture(cat_eye=1.0)))
+        areas[place], _ = (tensor.sum() / 3 for tensor in scatter_discs(light, radius, radius, Aperture(cat_eye=1.0)))
     # Two discs of radius R whose centres are s apart share 2 R^2 acos(s / 2R) - s / 2 sqrt(4 R^2 - s^2).
     shift = 8 * math.hypot(21.5, 21.5) / math.hypot(32, 32)
     lens = 2 * 64 * math.acos(shift / 16) - shift / 2 * math.sqrt(4 * 64 - shift**2)
