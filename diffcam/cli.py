@@ -78,7 +78,7 @@ def run_diffcam(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Console script ``diffcam``."""
-    sys.exit(_in_words("diffcam", run_diffcam))
+    sys.exit(_in_words("diffcam", run_diffcam, (DiffcamError, ValueError)))
 
 
 def lightning_main() -> None:
@@ -88,14 +88,14 @@ def lightning_main() -> None:
         train()
         return 0
 
-    sys.exit(_in_words("lightning", run))
+    sys.exit(_in_words("lightning", run, (DiffcamError,)))
 
 
-def _in_words(program: str, run: Callable[[], int]) -> int:
+def _in_words(program: str, run: Callable[[], int], mendable: tuple[type[Exception], ...]) -> int:
     """Run a command; what a user can mend ends as one line instead of a traceback."""
     try:
         return run()
-    except (DiffcamError, ValueError) as error:
+    except mendable as error:
         message = " ".join(str(error).split())
         print(f"{program}: {message}", file=sys.stderr)
         return 2
