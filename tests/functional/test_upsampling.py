@@ -124,9 +124,17 @@ def test_any_pair_of_sizes(full: tuple[int, int], small: tuple[int, int]) -> Non
 
 @pytest.mark.slow
 def test_24_megapixels_within_time_and_memory() -> None:
-    photo = torch.rand(1, 3, 4000, 6000, generator=torch.Generator().manual_seed(0))
+    photo, truth, distance = scene()
+    size = (4200, 5880)
+    grain = 0.05 * torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(0))
+    inside = resize(torch.from_numpy(distance < 0)[None, None].float(), size)
+    photo = (resize(photo, size) + grain).clamp(0, 1)
+    solved = imperfect(resize((resize(truth, size) + inside * grain).clamp(0, 1), (512, 717)), 36)
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with torch.inference_mode():
-        upsample_result(photo, resize(photo, (512, 768)))
+        output = upsample_result(photo, solved)
     assert time.process_time() - start < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4e6  # kilobytes
+    assert psnr(resize(output, (512, 717)), keep_reference(resize(photo, (512, 717)), solved)) >= 40
+    subject = resize(torch.from_numpy(distance < -6)[None, None].float(), size)[0, 0] == 1
+    assert psnr(output, photo, subject) >= 40
