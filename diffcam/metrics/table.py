@@ -159,6 +159,8 @@ def subtask_table(
     for subtask in [*present, *others, "all"]:
         for method in methods:
             chosen = [row for row in rows if row.method == method and subtask in (row.subtask, "all")]
+            if not chosen:
+                continue
             cells = [_cell(chosen, metric, subtask, missing, interval) for metric in metrics]
             lines.append((subtask.replace("_", " "), method, str(len(chosen)), *cells))
     notes = [metric.note for metric in metrics if metric.note and metric.column not in missing]

@@ -1,0 +1,47 @@
+"""The benchmark: editions of samples, the methods that are compared on them, and the tables."""
+
+from diffcam.benchmark.deconvolution import (
+    LayeredDeconvolution,
+    OracleDeconvolution,
+    Restoration,
+    RichardsonLucy,
+    Wiener,
+)
+from diffcam.benchmark.edition import Edition
+from diffcam.benchmark.external import External
+from diffcam.benchmark.grids import level_sweep, write_grids
+from diffcam.benchmark.image_editing import ImageEditing
+from diffcam.benchmark.methods import Copy, DepthRenderer, GroundTruth, Method, NotAvailableError, Refocuser
+from diffcam.benchmark.results import Results, read_results
+from diffcam.benchmark.run import run_method
+from diffcam.benchmark.tables import paper_table, result_tables
+from diffcam.benchmark.two_stage import Deblur, DeblurOnly, Restormer, SingleKernel, TwoStage
+
+__all__ = [
+    "Copy",
+    "Deblur",
+    "DeblurOnly",
+    "DepthRenderer",
+    "Edition",
+    "External",
+    "GroundTruth",
+    "ImageEditing",
+    "LayeredDeconvolution",
+    "Method",
+    "NotAvailableError",
+    "OracleDeconvolution",
+    "Refocuser",
+    "Restoration",
+    "Restormer",
+    "Results",
+    "RichardsonLucy",
+    "SingleKernel",
+    "TwoStage",
+    "Wiener",
+    "level_sweep",
+    "paper_table",
+    "read_results",
+    "result_tables",
+    "run_method",
+    "write_grids",
+]

@@ -1,0 +1,211 @@
+"""Refocusing by deconvolution, one kernel a depth layer, then blurring anew: the row of Bando and Nishita 2007."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffcam.benchmark.methods import Method, render_target
+from diffcam.camera import pixels_per_level
+from diffcam.data.batch import RefocusSample
+from diffcam.data.rendering import BokehRenderer
+from diffcam.functional.bokeh import EDGE_SLOPE, display_to_linear, linear_to_display
+
+SHARP_RADIUS = 0.75
+"""Blur below this radius is left as it is: what deconvolution would gain, it loses in noise."""
+
+REBLUR_SIGMA = 1.0
+"""The known blur whose effect on an edge tells the edge's own (Zhuo and Sim 2011)."""
+
+OWN_RADIUS = 1.8
+"""Disc radius that the estimate finds at edges that are in focus: no edge of a photo is a step."""
+
+
+EDGE_QUANTILE = 0.4
+"""Which of the radii found at edges of one depth is taken for the lens's."""
+
+
+class Restoration(ABC):
+    """Deconvolution of a plane by a known kernel."""
+
+    @abstractmethod
+    def __call__(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        """The plane ``(H, W)``, values in [0, 1], without the kernel's blur."""
+
+
+class Wiener(Restoration):
+    """Wiener filter of scikit-image.
+
+    Args:
+        balance: Weight of smoothness against fidelity.
+    """
+
+    def __init__(self, balance: float = 0.03) -> None:
+        self.balance = balance
+
+    def __call__(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        """See :class:`Restoration`."""
+        from skimage.restoration import wiener
+
+        return _framed(lambda padded: wiener(padded, kernel, self.balance, clip=False), plane_HW, kernel)
+
+
+class RichardsonLucy(Restoration):
+    """Richardson-Lucy iterations of scikit-image.
+
+    Args:
+        iterations: How many.
+    """
+
+    def __init__(self, iterations: int = 10) -> None:
+        self.iterations = iterations
+
+    def __call__(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        """See :class:`Restoration`."""
+        from skimage.restoration import richardson_lucy
+
+        return _framed(lambda padded: richardson_lucy(padded, kernel, num_iter=self.iterations), plane_HW, kernel)
+
+
+class LayeredDeconvolution(Method):
+    """Takes the reference's blur away layer by layer, its radii estimated from the picture, and renders anew.
+
+    Args:
+        restoration: Deconvolution of one layer; None: :class:`RichardsonLucy`.
+        renderer: Blurs the result for the asked camera; its gamma is the light's in both directions.
+        step: Distance of the layers' radii in pixels.
+    """
+
+    note = "deconvolution: Richardson-Lucy per depth layer, radii estimated from the reference"
+
+    def __init__(
+        self, restoration: Restoration | None = None, renderer: BokehRenderer | None = None, step: float = 1.0
+    ) -> None:
+        self.restoration = restoration or RichardsonLucy()
+        self.renderer = renderer or BokehRenderer()
+        self.step = step
+
+    def __call__(self, sample: RefocusSample) -> Tensor:
+        """The reference without its blur, with the asked one."""
+        sharp = deconvolve(sample.reference, self.radii(sample), self.restoration, self.renderer.gamma, self.step)
+        return render_target(self.renderer, sharp, sample)
+
+    def radii(self, sample: RefocusSample) -> np.ndarray:
+        """Blur radius of the reference at each pixel, ``(H, W)``: eq. 7 with plane and level that fit its edges."""
+        positions, found = edge_radii(sample.reference, self.renderer.gamma)
+        disparity = sample.disparity[0].numpy()
+        unit = pixels_per_level(*disparity.shape)
+        plane, level = fit_lens(disparity[positions], found, unit)
+        return np.asarray(level * unit * np.abs(disparity - plane))
+
+
+class OracleDeconvolution(LayeredDeconvolution):
+    """The same, told plane and level of the reference's blur: what estimating the radii costs."""
+
+    note = "deconvolution (oracle): told the radii of the reference's blur"
+
+    def radii(self, sample: RefocusSample) -> np.ndarray:
+        """The true radii.
+
+        Raises:
+            ValueError: If the benchmark does not tell them.
+        """
+        if sample.reference_blur is None or sample.exact_disparity is None:
+            raise ValueError("the oracle needs a sample that says how its reference was blurred")
+        plane, level = sample.reference_blur
+        disparity = sample.exact_disparity[0].numpy()
+        return np.asarray(level * pixels_per_level(*disparity.shape) * np.abs(disparity - plane))
+
+
+def disc(radius: float) -> np.ndarray:
+    """The renderer's blur disc of one radius, of unit sum."""
+    reach = int(radius) + 1
+    offsets = np.arange(-reach, reach + 1)
+    weights = 0.5 + 0.5 * np.tanh(EDGE_SLOPE * (radius - np.hypot(offsets[:, None], offsets)))
+    return np.asarray(weights / weights.sum())
+
+
+def deconvolve(
+    image_3HW: Tensor, radii_HW: np.ndarray, restoration: Restoration, gamma: float, step: float = 1.0
+) -> Tensor:
+    """Deconvolve an image by layers of equal blur radius; between two layers, results are blended.
+
+    Args:
+        image_3HW: Display values in [0, 1].
+        radii_HW: Blur radius in pixels; below :data:`SHARP_RADIUS` pixels are kept.
+        restoration: Deconvolution by one kernel.
+        gamma: Light is ``image ** gamma``.
+        step: Distance of the layers' radii in pixels.
+    """
+    light = display_to_linear(image_3HW, gamma).double().numpy()
+    weights = np.zeros_like(radii_HW)
+    result = np.zeros_like(light)
+    for number in range(1, int(np.ceil(radii_HW.max() / step)) + 1):
+        share = np.clip(1 - np.abs(radii_HW / step - number), 0, 1) * (radii_HW >= SHARP_RADIUS)
+        if not share.any():
+            continue
+        kernel = disc(number * step)
+        result += share * np.stack([restoration(plane, kernel) for plane in light])
+        weights += share
+    result += (1 - weights) * light
+    return linear_to_display(torch.from_numpy(result).clamp(0, 1), gamma).float()
+
+
+def edge_radii(image_3HW: Tensor, gamma: float) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Where an image has edges, and the disc radius of the blur at each.
+
+    An edge of Gaussian blur s, blurred once more by s0, loses the factor ``sqrt(1 + (s0 / s)^2)`` of its slope; a disc
+    of radius r spreads as a Gaussian of ``s = r / 2``.
+
+    Args:
+        image_3HW: Display values in [0, 1].
+        gamma: Light is ``image ** gamma``.
+
+    Returns:
+        Rows and columns of the edges, and ``(n,)`` radii in pixels.
+    """
+    from scipy.ndimage import gaussian_filter
+    from skimage.feature import canny
+
+    light = display_to_linear(image_3HW, gamma).double().mean(dim=0).numpy()
+    slope, slope_again = (np.hypot(*np.gradient(x)) for x in (light, gaussian_filter(light, REBLUR_SIGMA)))
+    edges = canny(np.asarray(image_3HW.mean(dim=0), dtype=np.float64), sigma=1.5, use_quantiles=False)
+    positions = np.nonzero(edges & (slope_again > 0))
+    ratio = slope[positions] / slope_again[positions]
+    radii = 2 * REBLUR_SIGMA / np.sqrt(np.maximum(ratio**2 - 1, 1e-3))
+    return positions, np.sqrt(np.maximum(radii**2 - OWN_RADIUS**2, 0))
+
+
+def fit_lens(disparity_N: np.ndarray, radii_N: np.ndarray, unit: float) -> tuple[float, float]:
+    """Focus plane and bokeh level whose radii (eq. 7) fit those found at edges.
+
+    The fit is to a low quantile of what is found: soft edges and shadows look more blurred than the lens made them,
+    nothing looks less.
+
+    Args:
+        disparity_N: Disparity at the edges.
+        radii_N: Radii found there, pixels.
+        unit: Pixels per level.
+
+    Returns:
+        Plane in [0, 1] and level 0 to 20; level 0 where there is no edge.
+    """
+    planes, levels = np.linspace(0, 1, 21), np.arange(21.0)
+    if len(radii_N) == 0:
+        return 0.0, 0.0
+    chosen = np.linspace(0, len(radii_N) - 1, min(len(radii_N), 2000)).astype(int)
+    distance = np.abs(disparity_N[chosen] - planes[:, None])
+    excess = radii_N[chosen] - unit * levels[:, None] * distance[:, None]  # (planes, levels, n)
+    errors = np.maximum(EDGE_QUANTILE * excess, (EDGE_QUANTILE - 1) * excess).mean(axis=-1)
+    plane, level = np.unravel_index(np.argmin(errors), errors.shape)
+    return float(planes[plane]), float(levels[level])
+
+
+def _framed(restore: object, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Deconvolve with the picture mirrored around itself, so that its border does not ring."""
+    margin = min(2 * len(kernel), min(plane_HW.shape) - 1)
+    restored = restore(np.pad(plane_HW, margin, mode="reflect"))  # type: ignore[operator]
+    return np.asarray(restored[margin:-margin, margin:-margin])

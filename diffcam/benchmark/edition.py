@@ -1,0 +1,112 @@
+"""An edition of the benchmark: shards, the size at which they are shown, and what becomes of their disparity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diffcam.data.batch import RefocusSample
+from diffcam.data.evaluation import BenchmarkDataset
+from diffcam.data.perturbation import Perturbation
+from diffcam.data.reader import find_shards, read_index
+from diffcam.data.rendering import BokehRenderer
+from diffcam.data.schema import decode_record
+from diffcam.data.shards import SceneEntry
+
+
+@dataclass(frozen=True)
+class SceneSamples:
+    """The samples of one scene.
+
+    Args:
+        scene: The scene's name.
+        numbers: Their numbers in the edition.
+        subtasks: Their sub-tasks.
+    """
+
+    scene: str
+    numbers: tuple[int, ...]
+    subtasks: tuple[str, ...]
+
+
+class Edition:
+    """Benchmark samples, numbered as ``lightning test`` numbers those of the same shards.
+
+    Args:
+        shards: Paths, brace patterns or globs.
+        resolution: Side of the square that is shown, or height and width, in pixels.
+        renderer: Renders what is not stored; None: gamma 4, no highlights.
+        perturbation: Of the disparity that methods are given (table 6); None: exact.
+        seed: Of the perturbation.
+
+    Raises:
+        DiffcamError: If there are no shards, or no scene in them has samples.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[str],
+        resolution: int | tuple[int, int] = 512,
+        renderer: BokehRenderer | None = None,
+        perturbation: Perturbation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.shards = tuple(shards)
+        self.resolution = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
+        self.renderer = renderer or BokehRenderer()
+        self.perturbation = perturbation
+        self.seed = seed
+
+    @cached_property
+    def entries(self) -> list[SceneEntry]:
+        """The scenes that have samples."""
+        return [entry for entry in read_index(self.shards) if entry.samples]
+
+    @cached_property
+    def samples(self) -> BenchmarkDataset:
+        """The samples, by number."""
+        height, width = self.resolution
+        return BenchmarkDataset(self.entries, (height, width), self.renderer, self.perturbation, self.seed)
+
+    def __getitem__(self, number: int) -> RefocusSample:
+        """Sample of a number."""
+        return self.samples[number]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a worker reads the shards itself; open files and decoded scenes stay behind
+        return {name: value for name, value in vars(self).items() if name not in ("entries", "samples")}
+
+    def scenes(self) -> list[SceneSamples]:
+        """Scenes with the numbers and sub-tasks of their samples; no pixel is decoded.
+
+        Raises:
+            DiffcamError: If a scene's record is damaged.
+        """
+        found, first = [], 0
+        for entry in self.entries:
+            with entry.open() as members:
+                subtasks = tuple(sample["subtask"] for sample in decode_record(entry.key, members)["samples"])
+            found.append(SceneSamples(entry.name, tuple(range(first, first + len(subtasks))), subtasks))
+            first += len(subtasks)
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """What results depend on: hashes of the shards and how they are shown."""
+        perturbation = self.perturbation
+        return {
+            "shards": {Path(path).name: _sha256(path) for path in find_shards(self.shards)},
+            "resolution": list(self.resolution),
+            "gamma": self.renderer.gamma,
+            "highlights": self.renderer.highlights,
+            "perturbation": "exact" if perturbation is None else {type(perturbation).__name__: vars(perturbation)},
+            "seed": self.seed,
+        }
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,173 @@
+"""A general image editor behind OpenAI's images API, prompted in words: the GPT-4o row (paper, tables 1 and 2)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from diffcam.benchmark.methods import Method, NotAvailableError, from_picture, to_picture
+from diffcam.camera import Camera
+from diffcam.data.batch import RefocusSample
+from diffcam.errors import DiffcamError
+
+LEDGER = "spent.jsonl"
+SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))
+"""Widths and heights that the API makes."""
+
+STRENGTHS = ((5.0, "a slight"), (10.0, "a moderate"), (15.0, "a strong"), (float("inf"), "a very strong"))
+"""Words for bokeh levels: the editor takes no number."""
+
+
+class ImageEditing(Method):
+    """Asks OpenAI's image editing to refocus, in words; only the key in ``OPENAI_API_KEY`` is needed.
+
+    Every request that was answered is written to a ledger in the method's folder, so that the budget holds over all
+    runs on that folder.
+
+    Args:
+        model: Name of the model.
+        share: Share of the samples that are asked, the same ones in every run (paper: 5 %).
+        budget: Most that may be spent, in US dollars.
+        price: What one request costs, in US dollars.
+        dry_run: Write what would be asked to ``prompts.txt`` and send nothing.
+        base_url: Another server that speaks the API.
+        timeout: Seconds to wait for an answer.
+    """
+
+    parallel = False
+    without_effect = ("share", "budget", "price", "dry_run", "base_url", "timeout", "note")
+
+    def __init__(
+        self,
+        model: str = "gpt-image-1",
+        share: float = 0.05,
+        budget: float = 5.0,
+        price: float = 0.04,
+        dry_run: bool = False,
+        base_url: str | None = None,
+        timeout: float = 180.0,
+    ) -> None:
+        if not 0 < share <= 1:
+            raise ValueError(f"share must lie in (0, 1], got {share}")
+        if price < 0 or budget < 0:
+            raise ValueError(f"price and budget must not be negative, got {price} and {budget}")
+        self.model = model
+        self.share = share
+        self.budget = budget
+        self.price = price
+        self.dry_run = dry_run
+        self.base_url = base_url
+        self.timeout = timeout
+        self.note = f"{model}, prompted in words, {share:.0%} of the samples"
+        self._folder = Path()
+        self._client: Any = None
+
+    def prepare(self, folder: Path) -> None:
+        """Make the client.
+
+        Raises:
+            NotAvailableError: If the client is not installed or has no key.
+        """
+        self._folder = folder
+        if self.dry_run:
+            (folder / "prompts.txt").unlink(missing_ok=True)
+            return
+        try:
+            import openai
+
+            self._client = openai.OpenAI(base_url=self.base_url, timeout=self.timeout, max_retries=2)
+        except ImportError as error:
+            raise NotAvailableError(
+                "image editing needs the openai client: pip install 'diffcam[baselines]'"
+            ) from error
+        except openai.OpenAIError as error:
+            raise NotAvailableError(f"{str(error).splitlines()[0]}") from error
+
+    def selects(self, number: int, subtask: str) -> bool:
+        """A fixed share of the samples, whatever else is in the edition."""
+        drawn = int.from_bytes(hashlib.sha256(f"image editing {number}".encode()).digest()[:8], "big")
+        return drawn < self.share * 2**64
+
+    def __call__(self, sample: RefocusSample) -> Tensor:
+        """The editor's picture, brought to the reference's frame.
+
+        Raises:
+            DiffcamError: If the budget is spent, the API failed, or this is a dry run.
+        """
+        text = prompt(sample.subtask, sample.cameras[0])
+        if self.dry_run:
+            with open(self._folder / "prompts.txt", "a", encoding="utf-8") as file:
+                file.write(f"{sample.index}\t{text}\n")
+            raise DiffcamError(f"dry run: nothing was sent; each request would cost {self.price:g} USD")
+        spent = self.spent()
+        if spent + self.price > self.budget + 1e-9:
+            raise DiffcamError(f"the budget of {self.budget:g} USD is spent ({spent:g} USD); raise it to go on")
+        return self._edit(to_picture(sample.reference), text, sample.index)
+
+    def spent(self) -> float:
+        """US dollars that all runs on this folder have cost."""
+        ledger = self._folder / LEDGER
+        lines = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
+        return float(sum(json.loads(line)["price"] for line in lines))
+
+    def _edit(self, picture: Image.Image, text: str, number: int) -> Tensor:
+        import openai
+
+        size = min(SIZES, key=lambda one: abs(one[0] / one[1] - picture.width / picture.height))
+        padded, box = fit_frame(picture, size)
+        file = io.BytesIO()
+        padded.save(file, format="PNG")
+        try:
+            answer = self._client.images.edit(
+                model=self.model,
+                image=("reference.png", file.getvalue(), "image/png"),
+                prompt=text,
+                size=f"{size[0]}x{size[1]}",
+            )
+        except openai.OpenAIError as error:
+            raise DiffcamError(f"the image editing API failed: {str(error).splitlines()[0]}") from error
+        with open(self._folder / LEDGER, "a", encoding="utf-8") as ledger:
+            ledger.write(json.dumps({"sample": number, "price": self.price}) + "\n")
+        try:
+            edited = Image.open(io.BytesIO(base64.b64decode(answer.data[0].b64_json, validate=True)))
+            return from_picture(
+                edited.convert("RGB").resize(size).crop(box).resize(picture.size, Image.Resampling.LANCZOS)
+            )
+        except (TypeError, IndexError, binascii.Error, UnidentifiedImageError, OSError) as error:
+            raise DiffcamError(f"the image editing API answered without a picture ({type(error).__name__})") from error
+
+
+def prompt(subtask: str, camera: Camera) -> str:
+    """What a photographer would tell an editor; positions and strengths in words and percent."""
+    keep = (
+        "Keep composition, objects, colours, lighting and identity exactly as they are; "
+        "change nothing but the depth of field."
+    )
+    if subtask == "remove_bokeh" or camera.bokeh == 0:
+        return f"Remove all defocus blur from this photo: foreground and background must be equally sharp. {keep}"
+    strength = next(words for limit, words in STRENGTHS if camera.bokeh <= limit)
+    x, y = (round(100 * value) for value in camera.focus)
+    place = f"the subject at {x}% of the width from the left and {y}% of the height from the top"
+    if subtask == "add_bokeh":
+        return f"Add {strength} background and foreground blur, as of a wide aperture focused on {place}. {keep}"
+    return (
+        f"Refocus this photo on {place}: make it perfectly sharp, and give everything nearer or farther "
+        f"{strength} bokeh blur, whatever is sharp or blurred now. {keep}"
+    )
+
+
+def fit_frame(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int, int, int]]:
+    """A picture inside a frame of another aspect, bars in its mean colour; and where in the frame it lies."""
+    inside = ImageOps.contain(picture, size, Image.Resampling.LANCZOS)
+    left, top = (size[0] - inside.width) // 2, (size[1] - inside.height) // 2
+    frame = Image.new("RGB", size, picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)))
+    frame.paste(inside, (left, top))
+    return frame, (left, top, left + inside.width, top + inside.height)

@@ -1,0 +1,182 @@
+"""What the benchmark compares: one small interface, and the methods that need nothing but diffcam."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffcam.camera import focus_pixel
+from diffcam.data.batch import RefocusSample
+from diffcam.data.rendering import BokehRenderer
+from diffcam.errors import DiffcamError
+
+
+class NotAvailableError(DiffcamError):
+    """A method cannot run at all (no weights, no key); the tables print this message in place of its row."""
+
+
+class Method(ABC):
+    """One row of the benchmark: from a sample's reference, disparity and camera to an output.
+
+    A method may be sent to several processes; each calls :meth:`prepare` once and then the method for its samples.
+    """
+
+    note: str = ""
+    """What a reader of the table must know about the row."""
+
+    keeps_outputs: bool = True
+    """Whether outputs are written to files: not where they cost nothing and lie in the benchmark already."""
+
+    parallel: bool = True
+    """Whether several processes may run the method at once."""
+
+    without_effect: tuple[str, ...] = ()
+    """Public attributes that no output depends on: results stay good when they change."""
+
+    def prepare(self, folder: Path) -> None:
+        """Load what the method needs.
+
+        Args:
+            folder: The method's own folder in the results, for what it wants to keep.
+
+        Raises:
+            NotAvailableError: If the method cannot run.
+        """
+
+    def selects(self, number: int, subtask: str) -> bool:
+        """Whether the method takes part in a sample; asked before anything is decoded."""
+        return True
+
+    @abstractmethod
+    def __call__(self, sample: RefocusSample) -> Tensor:
+        """Output ``(3, H, W)``, display values in [0, 1], of the reference's size.
+
+        Raises:
+            DiffcamError: If this one sample failed; the run goes on and the table says so.
+        """
+
+    def close(self) -> None:
+        """Let go of what :meth:`prepare` took: processes, connections."""
+
+
+class Copy(Method):
+    """The reference as it is: what doing nothing scores."""
+
+    keeps_outputs = False
+
+    def __call__(self, sample: RefocusSample) -> Tensor:
+        """The reference."""
+        return sample.reference
+
+
+class GroundTruth(Method):
+    """The target itself: the best score that there is."""
+
+    keeps_outputs = False
+
+    def __call__(self, sample: RefocusSample) -> Tensor:
+        """The target."""
+        return sample.targets[0]
+
+
+class DepthRenderer(Method):
+    """A bokeh renderer with the sample's disparity map: it can add blur, not take it away.
+
+    Args:
+        renderer: The renderer; None: gamma 4, no highlights.
+    """
+
+    note = "renderer: it made the ground truth of add bokeh, from the same disparity"
+
+    def __init__(self, renderer: BokehRenderer | None = None) -> None:
+        self.renderer = renderer or BokehRenderer()
+
+    def __call__(self, sample: RefocusSample) -> Tensor:
+        """The reference, blurred as if it were in focus everywhere."""
+        return render_target(self.renderer, sample.reference, sample)
+
+
+class Refocuser(Method):
+    """A diffcam model behind :class:`diffcam.pipeline.RefocusPipeline`.
+
+    Args:
+        source: A packaged name, a model folder, or a FLUX base.
+        adapter: Adapter folder for a FLUX base.
+        steps: Sampling steps.
+        seed: Of the noise.
+        device: Where it runs.
+    """
+
+    parallel = False
+    without_effect = ("device",)
+
+    def __init__(
+        self,
+        source: str = "diffcam-tiny",
+        adapter: str | None = None,
+        steps: int = 8,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.source = source
+        self.adapter = adapter
+        self.steps = steps
+        self.seed = seed
+        self.device = device
+        self._pipeline: Any = None
+        self._session: tuple[RefocusSample, Any] | None = None
+
+    def prepare(self, folder: Path) -> None:
+        """Load the pipeline.
+
+        Raises:
+            NotAvailableError: If the model cannot be had.
+        """
+        from diffcam.pipeline import RefocusPipeline
+
+        try:
+            self._pipeline = RefocusPipeline.from_pretrained(self.source, adapter=self.adapter).to(self.device)
+        except DiffcamError as error:
+            raise NotAvailableError(str(error)) from error
+
+    def __call__(self, sample: RefocusSample) -> Tensor:
+        """The model's output."""
+        images: Tensor = self._open(sample).solve(sample.cameras, self.steps, self.seed)
+        return images[0]
+
+    def _open(self, sample: RefocusSample) -> Any:
+        """The photo's session; samples that share reference and disparity share it."""
+        from diffcam.photo import Photo
+
+        if self._session is not None:
+            opened, session = self._session
+            if torch.equal(opened.reference, sample.reference) and torch.equal(opened.disparity, sample.disparity):
+                return session
+        session = self._pipeline.open(Photo.from_image(to_picture(sample.reference)), sample.disparity[0])
+        self._session = (sample, session)
+        return session
+
+
+def render_target(renderer: BokehRenderer, image_3HW: Tensor, sample: RefocusSample) -> Tensor:
+    """An image that counts as in focus everywhere, blurred as the sample's camera asks."""
+    camera = sample.cameras[0]
+    row, column = focus_pixel(camera.focus, *image_3HW.shape[1:])
+    return renderer(image_3HW, sample.disparity, float(sample.disparity[0, row, column]), camera)
+
+
+def to_picture(image_3HW: Tensor) -> Any:
+    """Display values as a PIL image of 8 bits a channel."""
+    from PIL import Image
+
+    return Image.fromarray((image_3HW.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+
+
+def from_picture(picture: Any) -> Tensor:
+    """A PIL image as display values ``(3, H, W)``."""
+    import numpy as np
+
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 255

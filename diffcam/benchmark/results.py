@@ -1,0 +1,165 @@
+"""What a method has done so far, in a folder of its own: outputs, rows, failures; nothing finished is done again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from diffcam.benchmark.methods import from_picture, to_picture
+from diffcam.errors import DiffcamError
+from diffcam.metrics import Row, read_rows, write_rows
+
+ROWS_FILE = "samples.csv"
+JOURNAL_FILE = "samples.jsonl"
+RECORD_FILE = "record.json"
+
+
+class Results:
+    """One method's results.
+
+    Rows go to a journal as they come, so that a run that is killed loses at most the scene it was at, and to a CSV file
+    when the run ends.
+
+    Args:
+        folder: Where they lie.
+
+    Attributes:
+        rows: Row by sample number.
+        record: What :meth:`open` was given, and what :meth:`finish` adds: missing metrics, failures, notes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: dict[int, Row] = {}
+        self.record: dict[str, Any] = {}
+        if (folder / RECORD_FILE).exists():
+            self.record = _read_json(folder / RECORD_FILE)
+        if (folder / ROWS_FILE).exists():
+            self.rows = {row.sample: row for row in read_rows(folder / ROWS_FILE)}
+        if (folder / JOURNAL_FILE).exists():
+            self.rows |= {row.sample: row for row in _read_journal(folder / JOURNAL_FILE)}
+
+    @property
+    def name(self) -> str:
+        """Name of the method."""
+        return self.folder.name
+
+    def open(self, settings: Mapping[str, Any], force: bool = False) -> None:
+        """Begin or continue a run.
+
+        Args:
+            settings: All that rows and outputs depend on: edition and method.
+            force: Forget results of other settings instead of refusing.
+
+        Raises:
+            DiffcamError: If the folder holds results of other settings.
+        """
+        settings = json.loads(json.dumps(settings))
+        held = {name: self.record.get(name) for name in settings}
+        if self.record and held != settings:
+            differing = ", ".join(name for name in settings if held[name] != settings[name])
+            if not force:
+                raise DiffcamError(
+                    f"{self.folder}: holds results with another {differing}; choose another --output, or --force"
+                )
+            self._forget()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.record = {**self.record, **settings}
+        self._write_record()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep rows now; they survive if the process does not."""
+        with open(self.folder / JOURNAL_FILE, "a", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps(asdict(row)) + "\n")
+        self.rows |= {row.sample: row for row in rows}
+
+    def finish(self, missing: Mapping[str, str], failures: Mapping[int, str], **facts: Any) -> None:
+        """Write rows and record at the end of a run.
+
+        Args:
+            missing: Reasons of metrics that could not be computed, by column.
+            failures: Reasons of samples without an output, by number.
+            facts: Further entries of the record.
+        """
+        if self.rows:
+            unfinished = self.folder / f".{ROWS_FILE}.unfinished"
+            write_rows(unfinished, [self.rows[number] for number in sorted(self.rows)])
+            os.replace(unfinished, self.folder / ROWS_FILE)
+        (self.folder / JOURNAL_FILE).unlink(missing_ok=True)
+        failed = {str(number): failures[number] for number in sorted(failures)}
+        self.record = {**self.record, "missing": dict(missing), "failures": failed, **facts}
+        self._write_record()
+
+    def output_path(self, number: int) -> Path:
+        """Where a sample's output is kept."""
+        return self.folder / "outputs" / f"{number:06d}.png"
+
+    def save_output(self, number: int, output_3HW: Tensor) -> None:
+        """Keep an output, whole or not at all."""
+        path = self.output_path(number)
+        path.parent.mkdir(exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+        to_picture(output_3HW).save(unfinished, format="PNG", compress_level=1)
+        os.replace(unfinished, path)
+
+    def load_output(self, number: int) -> Tensor | None:
+        """A kept output ``(3, H, W)``, or None where there is none or the file is damaged."""
+        path = self.output_path(number)
+        try:
+            with Image.open(path) as picture:
+                return from_picture(picture)
+        except FileNotFoundError:
+            return None
+        except (OSError, SyntaxError, ValueError):
+            path.unlink()  # damaged: it is made again
+            return None
+
+    def _forget(self) -> None:
+        for path in [*self.folder.glob("outputs/*.png"), self.folder / ROWS_FILE, self.folder / JOURNAL_FILE]:
+            path.unlink(missing_ok=True)
+        self.rows, self.record = {}, {}
+
+    def _write_record(self) -> None:
+        path = self.folder / RECORD_FILE
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
+        os.replace(unfinished, path)
+
+
+def read_results(folder: Path) -> dict[str, Results]:
+    """The results of all methods in a folder, by name, in the order in which they were begun.
+
+    Raises:
+        DiffcamError: If there are none.
+    """
+    found = [Results(path.parent) for path in folder.glob(f"*/{RECORD_FILE}")]
+    if not found:
+        raise DiffcamError(f"{folder}: holds no benchmark results; make some with 'diffcam benchmark run'")
+    return {results.name: results for results in sorted(found, key=lambda one: (one.record.get("order", 0), one.name))}
+
+
+def _read_journal(path: Path) -> list[Row]:
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            break  # the line at which an earlier run was killed
+        rows.append(Row(**{**entry, "focus": tuple(entry["focus"])}))
+    return rows
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DiffcamError(f"{path}: cannot be read ({error}); delete the folder to start anew") from error
+    return dict(content)

@@ -1,0 +1,211 @@
+"""Running a method over an edition: scene by scene, in one process or several, resumable sample by sample."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffcam.benchmark.edition import Edition, SceneSamples
+from diffcam.benchmark.methods import Method, NotAvailableError
+from diffcam.benchmark.results import Results
+from diffcam.camera import CameraBatch
+from diffcam.data.batch import RefocusSample
+from diffcam.errors import DiffcamError
+from diffcam.metrics import Comparison, Row, SampleMetric, Scorer
+
+
+@dataclass
+class SceneOutcome:
+    """What became of one scene.
+
+    Args:
+        rows: Scores of its finished samples.
+        failures: Reasons of the others, by number.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    failures: dict[int, str] = field(default_factory=dict)
+
+
+class SceneWorker:
+    """Makes and scores the outputs of one method, a scene at a time.
+
+    Args:
+        name: Of the method.
+        method: The method.
+        edition: Where samples come from.
+        metrics: What is computed.
+        folder: The method's folder of results.
+    """
+
+    def __init__(
+        self, name: str, method: Method, edition: Edition, metrics: Sequence[SampleMetric], folder: Path
+    ) -> None:
+        self.name = name
+        self.method = method
+        self.edition = edition
+        self.scorer = Scorer(metrics)
+        self.results = Results(folder)
+        self._prepared = False
+
+    def __call__(self, numbers: Sequence[int]) -> SceneOutcome:
+        """Outputs (unless they are kept already) and scores of some samples of one scene.
+
+        Raises:
+            NotAvailableError: If the method cannot run at all.
+        """
+        outcome = SceneOutcome()
+        finished: list[tuple[RefocusSample, Tensor]] = []
+        for number in numbers:
+            try:
+                sample = self.edition[number]
+                finished.append((sample, self._output(sample)))
+            except NotAvailableError:
+                raise
+            except DiffcamError as error:
+                outcome.failures[number] = " ".join(str(error).split())
+        if finished:
+            outcome.rows = self.scorer(self.name, compare(finished))
+        return outcome
+
+    def _output(self, sample: RefocusSample) -> Tensor:
+        output = self.results.load_output(sample.index) if self.method.keeps_outputs else None
+        if output is None:
+            if not self._prepared:  # not before it is needed: scoring kept outputs anew asks for no weights
+                self.method.prepare(self.results.folder)
+                self._prepared = True
+            output = self.method(sample)
+            if output.shape != sample.reference.shape:
+                raise DiffcamError(
+                    f"output of {tuple(output.shape)} for a reference of {tuple(sample.reference.shape)}"
+                )
+            if not bool(torch.isfinite(output).all()):
+                raise DiffcamError("output holds NaN or infinite values")
+            if self.method.keeps_outputs:
+                self.results.save_output(sample.index, output)
+        return output
+
+
+def compare(finished: Sequence[tuple[RefocusSample, Tensor]]) -> Comparison:
+    """Samples and their outputs, as metrics take them."""
+    samples = [sample for sample, _ in finished]
+    sharp = [sample.all_in_focus for sample in samples if sample.all_in_focus is not None]
+    disparity = [sample.exact_disparity for sample in samples if sample.exact_disparity is not None]
+    return Comparison(
+        prediction=torch.stack([output for _, output in finished]),
+        target=torch.stack([sample.targets[0] for sample in samples]),
+        reference=torch.stack([sample.reference for sample in samples]),
+        cameras=CameraBatch.from_cameras([sample.cameras[0] for sample in samples]),
+        samples=torch.tensor([sample.index for sample in samples]),
+        scenes=[sample.scene for sample in samples],
+        subtasks=[sample.subtask for sample in samples],
+        sources=[sample.source for sample in samples],
+        all_in_focus=torch.stack(sharp) if len(sharp) == len(samples) else None,
+        disparity=torch.stack(disparity) if len(disparity) == len(samples) else None,
+    )
+
+
+def run_method(
+    name: str,
+    method: Method,
+    edition: Edition,
+    metrics: Sequence[SampleMetric],
+    folder: Path,
+    *,
+    order: int = 0,
+    workers: int = 1,
+    force: bool = False,
+    on_scene: Callable[[int], None] = lambda samples: None,
+) -> Results:
+    """Run a method on an edition and score it; what is finished already is not done again.
+
+    Args:
+        name: Of the method, and of its folder.
+        method: The method.
+        edition: The samples.
+        metrics: What is computed; rows that lack one of them are scored again.
+        folder: Folder of all results.
+        order: Place of the method in tables.
+        workers: Processes, for a method that allows several.
+        force: Replace results of other settings.
+        on_scene: Called with the number of samples that a scene had, after each scene.
+
+    Returns:
+        The method's results; their record says what is missing and why.
+
+    Raises:
+        DiffcamError: If the folder holds results of other settings.
+    """
+    results = Results(folder / name)
+    results.open({"edition": edition.identity(), "method": describe(method), "order": order}, force)
+    worker = SceneWorker(name, method, edition, metrics, folder / name)
+    columns = {metric.column for metric in worker.scorer.available}
+    done = {number for number, row in results.rows.items() if columns <= set(row.scores)}
+    waiting = [numbers for scene in edition.scenes() if (numbers := _waiting(scene, method, done))]
+    started, reason = time.monotonic(), ""
+    failures: dict[int, str] = {}
+    try:
+        for outcome in _outcomes(worker, waiting, workers if method.parallel else 1):
+            results.add(outcome.rows)
+            failures |= outcome.failures
+            on_scene(len(outcome.rows) + len(outcome.failures))
+    except NotAvailableError as error:
+        reason = " ".join(str(error).split())
+    finally:
+        method.close()
+        seconds = results.record.get("seconds", 0.0) + time.monotonic() - started
+        results.finish(worker.scorer.missing, failures, not_available=reason, note=method.note, seconds=seconds)
+    return results
+
+
+def _waiting(scene: SceneSamples, method: Method, done: set[int]) -> list[int]:
+    pairs = zip(scene.numbers, scene.subtasks, strict=True)
+    return [number for number, subtask in pairs if number not in done and method.selects(number, subtask)]
+
+
+def _outcomes(worker: SceneWorker, waiting: Sequence[Sequence[int]], workers: int) -> Iterator[SceneOutcome]:
+    if workers == 1 or len(waiting) < 2:
+        yield from map(worker, waiting)
+        return
+    context = multiprocessing.get_context("forkserver")  # not fork: threads of the renderer do not survive it
+    context.set_forkserver_preload([__name__])  # torch and the rest are imported once, not by each worker
+    with ProcessPoolExecutor(min(workers, len(waiting)), context, _start_worker, (worker,)) as pool:
+        for future in as_completed([pool.submit(_work, numbers) for numbers in waiting]):
+            yield future.result()
+
+
+_worker: SceneWorker
+
+
+def _start_worker(worker: SceneWorker) -> None:
+    global _worker
+    torch.set_num_threads(1)
+    _worker = worker
+
+
+def _work(numbers: Sequence[int]) -> SceneOutcome:
+    return _worker(numbers)
+
+
+def describe(value: object) -> Any:
+    """An object's class and public attributes, down to plain values: what its results depend on."""
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): describe(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence):
+        return [describe(entry) for entry in value]
+    if isinstance(value, Path):
+        return value.as_posix()
+    ignored = getattr(value, "without_effect", ())
+    public = {name: entry for name, entry in vars(value).items() if name[0] != "_" and name not in ignored}
+    attributes = {name: describe(entry) for name, entry in public.items()}
+    return {"class": f"{type(value).__module__}.{type(value).__qualname__}", **attributes}

@@ -1,0 +1,121 @@
+"""Tables of results: one row a sub-task and method, and the paper's own tables with its figures marked as quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from diffcam.benchmark.paper import TABLES, PaperTable, Quoted
+from diffcam.benchmark.results import Results
+from diffcam.metrics import (
+    CLIPI,
+    CLIPIQA,
+    LPIPS,
+    MAE,
+    PSNR,
+    LVCorr,
+    Row,
+    SampleMetric,
+    Table,
+    estimate,
+    subtask_table,
+)
+from diffcam.metrics.table import format_estimate, format_missing, format_number, heading
+
+QUOTED = "(paper)"
+"""Stands beside every figure's row that is not measured here."""
+
+PAPER_METRICS: tuple[type[SampleMetric], ...] = (MAE, PSNR, LPIPS, LVCorr, CLIPI, CLIPIQA)
+SUBTASK_HEADINGS = {"refocus": "refocus", "add_bokeh": "add", "remove_bokeh": "remove", "all": "all"}
+
+
+def result_tables(
+    results: Mapping[str, Results], metrics: Sequence[SampleMetric], title: str, interval: bool = True
+) -> list[Table]:
+    """Two tables of all methods: the paper's metrics, and those on focus, regions and identity.
+
+    Args:
+        results: By method.
+        metrics: All that was asked for.
+        title: Heading.
+        interval: Whether to print bootstrap intervals.
+    """
+    rows = [row for one in results.values() for row in one.rows.values()]
+    missing = _missing(results)
+    ours = [metric for metric in metrics if isinstance(metric, PAPER_METRICS)]
+    further = [metric for metric in metrics if not isinstance(metric, PAPER_METRICS)]
+    tables = [subtask_table(rows, ours, missing, title, interval)] if ours else []
+    if further:
+        tables.append(subtask_table(rows, further, missing, f"{title}: focus, regions, identity", interval))
+    if tables:
+        last = tables[-1]
+        tables[-1] = Table(last.title, last.header, last.rows, (*last.notes, *method_notes(results)))
+    return tables
+
+
+def method_notes(results: Mapping[str, Results]) -> list[str]:
+    """What each method is, why it is not there, and what failed."""
+    notes = []
+    for name, one in results.items():
+        if one.record.get("not_available"):
+            notes.append(format_missing(name, one.record["not_available"]))
+        elif one.record.get("note"):
+            notes.append(f"{name}: {one.record['note']}")
+        failures = one.record.get("failures", {})
+        if failures:
+            number, reason = next(iter(failures.items()))
+            notes.append(f"{name}: {len(failures)} samples are missing; the first, {number}: {reason}")
+    return notes
+
+
+def paper_table(number: str, results: Mapping[str, Results], interval: bool = True) -> Table:
+    """A table of the paper: our runs, and under them the printed figures, marked.
+
+    Args:
+        number: Key of :data:`diffcam.benchmark.paper.TABLES`.
+        results: By method or, for tables 3 to 6, by run, see ``Quoted.run``.
+        interval: Whether to print bootstrap intervals.
+    """
+    layout = TABLES[number]
+    columns = [(subtask, metric()) for subtask, metric in layout.columns]
+    missing = _missing(results)
+    several = len({subtask for subtask, _ in columns}) > 1
+    headings = [f"{SUBTASK_HEADINGS[subtask]}: {heading(m)}" if several else heading(m) for subtask, m in columns]
+    lines = []
+    for label, name in _measured(layout, results):
+        rows = list(results[name].rows.values())
+        lines.append((label, name, *(_cell(rows, subtask, m, missing, interval) for subtask, m in columns)))
+    lines += [_quoted_line(row, [metric for _, metric in columns]) for row in layout.rows]
+    notes = [f"{QUOTED}: printed in the paper, measured on its own benchmark, which is not public"]
+    notes += [metric.note for metric in {m.column: m for _, m in columns}.values() if metric.note]
+    notes += [format_missing(m.label, missing[m.column]) for _, m in columns if m.column in missing]
+    return Table(layout.title, ("row", "run", *headings), tuple(lines), tuple(dict.fromkeys(notes)))
+
+
+def _measured(layout: PaperTable, results: Mapping[str, Results]) -> list[tuple[str, str]]:
+    """Labels and names of the runs that belong in a table: those it names, or else all."""
+    named = [(row.label, row.run) for row in layout.rows if row.run]
+    if named:
+        return [(label, run) for label, run in named if run in results and results[run].rows]
+    return [(name, name) for name, one in results.items() if one.rows]
+
+
+def _quoted_line(row: Quoted, metrics: Sequence[SampleMetric]) -> tuple[str, ...]:
+    figures = zip(row.figures, metrics, strict=True)
+    cells = ("–" if figure is None else format_number(figure, metric.digits) for figure, metric in figures)
+    return (row.label, QUOTED, *cells)
+
+
+def _cell(rows: Sequence[Row], subtask: str, metric: SampleMetric, missing: Mapping[str, str], interval: bool) -> str:
+    if metric.column in missing:
+        return "n/a"
+    chosen = [row for row in rows if subtask in (row.subtask, "all")]
+    return format_estimate(estimate(chosen, metric), metric.digits, interval)
+
+
+def _missing(results: Mapping[str, Results]) -> dict[str, str]:
+    """Metrics that no method could be scored with, and why."""
+    reasons: dict[str, str] = {}
+    for one in results.values():
+        reasons |= one.record.get("missing", {})
+    scored = {column for one in results.values() for row in one.rows.values() for column in row.scores}
+    return {column: reason for column, reason in reasons.items() if column not in scored}
