@@ -84,7 +84,10 @@ def run(args: argparse.Namespace) -> int:
     )
     per_shard = args.scenes_per_shard or max(1, IMAGES_PER_SHARD // rendering.images_per_scene)
     settings = {"source": source.describe(), "rendering": rendering.describe(), "scenes_per_shard": per_shard}
-    args.output.mkdir(parents=True, exist_ok=True)
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiffcamError(f"--output {args.output}: cannot be made ({error.strerror}); choose another") from error
     manifest = Manifest.open(args.output / f"{args.name}.json", settings, args.force)
     jobs = [
         ShardJob(

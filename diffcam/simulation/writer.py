@@ -123,7 +123,12 @@ def make_shard(job: ShardJob) -> ShardRecord:
         leftover.unlink(missing_ok=True)  # of a run that was killed
     rendering = job.rendering
     image_format = "jpg" if rendering.quality else "png"
-    sha256 = write_shard(job.path, scenes(), image_format, rendering.quality or 95)
+    try:
+        sha256 = write_shard(job.path, scenes(), image_format, rendering.quality or 95)
+    except OSError as error:
+        raise DiffcamError(
+            f"{job.path}: cannot be written ({error.strerror}); make room, then run again: what is done is kept"
+        ) from error
     size = os.path.getsize(job.path)
     if not written:
         job.path.unlink()

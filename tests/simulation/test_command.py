@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from diffcam.data.shards import read_shard
+from diffcam.data.shards import read_shard, write_shard
 from diffcam.errors import DiffcamError
 from diffcam.simulation import command
 
@@ -202,14 +202,32 @@ def test_review_writes_a_contact_sheet_and_no_shard(camera_folder: Path, capsys)
         ((".", "--output", "out", "--gamma", "nan"), "--gamma"),
         ((".", "--output", "out", "--benchmark", "--variants", "3"), "--benchmark"),
         ((".", "--output", "out", "--source", "camera"), "holds no photo"),
+        (("--output", "file/inside", "--source", "procedural", "--scenes", "1"), "cannot be made"),
+        (("--output", "file", "--source", "procedural", "--scenes", "1"), "is a file"),
     ],
 )
 def test_wrong_options_are_one_line(tmp_path: Path, monkeypatch, arguments, message) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
     with pytest.raises(DiffcamError, match=message) as caught:
         simulate(*arguments)
     assert "\n" not in str(caught.value)
     assert not os.path.exists("out")
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_done(photo_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    def fail_on_second(path: Path, *arguments: object) -> str:
+        if path.name.endswith("1.tar"):
+            raise OSError(28, "No space left on device")
+        return write_shard(path, *arguments)
+
+    monkeypatch.setattr("diffcam.simulation.writer.write_shard", fail_on_second)
+    options = ("--output", tmp_path, "--size", 64, "--scenes", 2, "--scenes-per-shard", 1, "--workers", 1)
+    with pytest.raises(DiffcamError, match=r"scenes-000001.tar: cannot be written \(No space left"):
+        simulate(photo_folder, *options)
+    assert [shard["name"] for shard in json.loads((tmp_path / "scenes.json").read_text())["shards"]] == [
+        "scenes-000000.tar"
+    ]
 
 
 @pytest.mark.parametrize("option", [("--size", "10"), ("--size", "axb"), ("--variants", "500"), ("--variants", "all")])
