@@ -48,7 +48,7 @@ def indices(line: str) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "samples_per_epoch"), [(0, None), (2, None), (2, 15)])
+@pytest.mark.parametrize(("workers", "samples_per_epoch"), [(0, None), (2, 15)])
 def test_killed_run_resumes_exactly_across_the_ramp(
     recorder: ModuleType, mixed_shards: str, tmp_path: Path, workers: int, samples_per_epoch: int | None
 ) -> None:
