@@ -5,34 +5,47 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+OPTIONAL := $(VENV)/.installed-optional
 STARTED := $(VENV)/.started
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow lint format benchmark clean
+.PHONY: help install demo test test-slow lint format clean
 
 help:  ## name the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1: \2/p' $(firstword $(MAKEFILE_LIST)) | column -s: -t
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED)  ## make .venv with the pinned stack
 
-# $(INSTALLED) is written last. Where an earlier run was killed half-way, $(STARTED) still lies there and the
-# environment is made anew: pip cannot tell a half-unpacked package from a whole one.
+# Stamps are written last. Where an install was killed half-way, $(STARTED) still lies there and the environment is
+# made anew: pip cannot tell a half-unpacked package from a whole one.
+define pip_install
+	touch $(STARTED)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[$(EXTRAS)]' || { rm -f $(STARTED); exit 1; }
+	@rm -f $(STARTED) && touch $@
+endef
+
+$(INSTALLED): EXTRAS = test,lint
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffcam needs Python 3.11 or newer: make PYTHON=python3.11")'
 	@if [ -e $(STARTED) ]; then echo "An earlier install was cut off; starting anew."; rm -rf $(VENV); fi
-	mkdir -p $(VENV) && rm -f $@ && touch $(STARTED)
+	@rm -f $@
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test,lint]' || { rm -f $(STARTED); exit 1; }
-	@rm -f $(STARTED) && touch $@
+	$(pip_install)
+
+# The slow tests also try what a user may leave out.
+$(OPTIONAL): EXTRAS = test,lint,ray
+$(OPTIONAL): $(INSTALLED)
+	$(pip_install)
 
 DEMO := outputs/demo
 SCENE := $(DEMO)/000000
 
 demo: $(INSTALLED)  ## train for a moment, print the metric table, refocus a photo
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
-	$(BIN)/lightning fit --config configs/refocus.yaml --trainer.max_steps 60 --trainer.val_check_interval 30 \
+	$(BIN)/lightning fit --config configs/refocus.yaml --trainer.max_steps 120 --data.init_args.samples_per_epoch 480 \
+	  --trainer.val_check_interval 60 --trainer.limit_val_batches 4 \
 	  --trainer.default_root_dir $(DEMO) --trainer.logger.init_args.save_dir $(DEMO) --trainer.logger.init_args.name fit
 	$(BIN)/lightning test --config configs/refocus.yaml \
 	  --trainer.default_root_dir $(DEMO) --trainer.logger.init_args.save_dir $(DEMO) --trainer.logger.init_args.name test
@@ -45,7 +58,7 @@ demo: $(INSTALLED)  ## train for a moment, print the metric table, refocus a pho
 test: $(INSTALLED)  ## the tests that together take a few minutes
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-slow: $(INSTALLED)  ## the tests that train, or render much
+test-slow: $(OPTIONAL)  ## the tests that train, or render much
 	$(BIN)/python -m pytest -m slow
 
 lint: $(INSTALLED)  ## style, format and types

@@ -61,6 +61,9 @@ DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-
 BROUGHT_ALONG = {"triton", "llvmlite", "drjit"}
 """Lower halves of torch, numba and mitsuba, each tied to one release of its upper half."""
 
+NOT_IMPORTED = {"pytorch-lightning", "torchvision", "lpips"}
+"""Declared for a bound on what another library brings, and for the file of weights that lpips ships."""
+
 FORBIDDEN_NAMES = {"utils", "util", "misc", "helpers", "helper", "common"}
 
 FILE_LINES, FUNCTION_LINES = 300, 50
@@ -219,6 +222,12 @@ def test_every_import_is_declared_in_setup_cfg() -> None:
         if not (name in extras and found.lazy):
             undeclared.append(str(found))
     assert undeclared == []
+
+
+def test_nothing_is_declared_in_vain() -> None:
+    always, _ = declared_distributions()
+    imported = {DISTRIBUTIONS.get(found.library, found.library).lower().replace("_", "-") for found in all_imports()}
+    assert always - imported == NOT_IMPORTED
 
 
 def test_names_say_what_a_module_is_for() -> None:
