@@ -6,9 +6,12 @@ from torch import Tensor
 
 from diffcam.camera import Aperture
 from diffcam.functional.bokeh import check_bokeh_inputs, render_classical
+from diffcam.functional.occlusion import render_occlusion
 from diffcam.kernels.scatter import scatter_discs
 
 __all__ = ["render_bokeh"]
+
+MODES = {"classical": render_classical, "occlusion": render_occlusion}
 
 
 def render_bokeh(
@@ -32,7 +35,8 @@ def render_bokeh(
         gamma: 1 to 5; light is ``image ** gamma``.
         aperture: Shape of the opening; None is round.
         highlights: Brighten what is bright and out of focus first.
-        mode: ``classical``: BokehMe's definition, without an order of depth.
+        mode: ``classical``: BokehMe's definition, without an order of depth; ``occlusion``: near surfaces cover far
+            ones and are translucent at their blurred rims.
 
     Returns:
         ``(B, 3, H, W)`` display values in [0, 1].
@@ -40,10 +44,10 @@ def render_bokeh(
     Raises:
         ValueError: If a shape, a number or the mode does not fit.
     """
-    if mode != "classical":
-        raise ValueError(f"mode must be 'classical', got {mode!r}")
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     check_bokeh_inputs(image, disparity, focus_disparity, bokeh, gamma)
-    result = render_classical(
+    result = MODES[mode](
         image.float(),
         disparity.float(),
         focus_disparity.float(),

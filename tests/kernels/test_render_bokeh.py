@@ -160,7 +160,7 @@ def test_refuses_gradients_it_does_not_have() -> None:
         ({"disparity": torch.full((1, 1, 8, 8), float("nan"))}, "finite"),
         ({"bokeh": -torch.ones(1)}, "negative"),
         ({"gamma": 7.0}, "gamma"),
-        ({"mode": "neural"}, "mode must be"),
+        ({"mode": "neural"}, "mode must be one of classical, occlusion"),
     ],
 )
 def test_refuses_bad_input(change: dict, message: str) -> None:

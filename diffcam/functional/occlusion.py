@@ -1,0 +1,200 @@
+"""Occlusion-aware bokeh: near surfaces cover far ones, and what they hide shows through their blurred rims.
+
+Three ideas, all linear in the light:
+
+*Coverage.* A source of radius R spreads an opacity of 1 over its disc, so that the discs of a closed surface add up to
+1 wherever it is seen, however they differ in radius.
+
+*Order.* Sources are taken in layers from near to far; each layer covers what is left open by those before it, and no
+more. Coverages add, they do not multiply: neighbouring layers of one sloping surface then meet without a seam. So a
+sharp subject is closed to the blurred light behind it, and a blurred near object is open at its rim.
+
+*Hidden surfaces.* What an object hides close to its outline is taken to continue what is visible beside it.
+
+B images, H rows, W columns. Radii are signed pixels, positive in front of the focus plane.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from diffcam.camera import Aperture
+from diffcam.functional.bokeh import (
+    EDGE_SLOPE,
+    Scatter,
+    boost_highlights,
+    cat_eye_shift,
+    defocus_radius,
+    display_to_linear,
+    linear_to_display,
+    polygon_ratio,
+    scatter_discs,
+)
+
+LAYERS = 16
+"""Depths that are told apart, at most; never finer than a pixel of radius."""
+
+STEP = 2.0
+"""Pixels of radius by which two surfaces must differ at an outline for one to hide the other."""
+
+
+def disc_weight(radius_B1HW: Tensor, aperture: Aperture) -> Tensor:
+    """Sum of a disc's soft weights over the pixels: strength 1 / this makes a source's opacities add up to 1.
+
+    Args:
+        radius_B1HW: Signed radius in pixels.
+        aperture: Shape of the opening.
+
+    Returns:
+        ``(B, 1, H, W)``; below 8 pixels of radius the grid's own sum, above them the area of the soft disc.
+    """
+    size, steps, tabled = radius_B1HW.abs(), 64, 8
+    radius_R11 = torch.arange(tabled * steps + 1, dtype=torch.float64)[:, None, None] / steps
+    offset = torch.arange(-tabled - 1, tabled + 2)
+    inset = radius_R11 * polygon_ratio(offset[:, None], offset, aperture) - torch.hypot(
+        offset[:, None].double(), offset
+    )
+    reached = radius_R11.trunc() + 1 >= torch.maximum(offset.abs()[:, None], offset.abs())
+    table = ((0.5 + 0.5 * torch.tanh(EDGE_SLOPE * inset)) * reached).sum((1, 2)).to(size)
+    # The integral of 2 pi r over the soft edge adds pi^3 / (12 * EDGE_SLOPE^2) to pi R^2.
+    area = math.pi * (size.square() + (math.pi / EDGE_SLOPE) ** 2 / 12)
+    if aperture.blades:
+        area = area * (aperture.blades / (2 * math.pi) * math.sin(2 * math.pi / aperture.blades))
+    weight = torch.where(size < tabled, table[(size.clamp_max(tabled) * steps).round().long()], area)
+    if aperture.cat_eye:
+        # Two discs of radius R, their centres 2 R t apart, share (2 / pi) (acos t - t sqrt(1 - t^2)) of their area.
+        t = torch.hypot(*cat_eye_shift(radius_B1HW, aperture.cat_eye)) / (2 * size).clamp_min(1e-6)
+        weight = weight * (2 / math.pi) * (torch.acos(t) - t * (1 - t.square()).sqrt())
+    return weight
+
+
+def inside_share(size_B: Tensor, length: int) -> Tensor:
+    """Share of a disc of radius ``size`` that lies between two edges ``length`` apart; ``(B, length)``, by centre."""
+    centre = torch.arange(length, dtype=size_B.dtype, device=size_B.device) + 0.5
+    t = torch.stack([centre, length - centre])[:, None] / size_B.clamp_min(0.5)[:, None]
+    t = t.clamp_max(1)
+    return (torch.asin(t) + t * (1 - t.square()).sqrt()).sum(0) / math.pi
+
+
+def _last_outline(radius_B1HW: Tensor, axis: int) -> Tensor:
+    """Last position up to each pixel along an axis where a nearer surface begins, -1 where none does; ``(B, 1, H, W)``.
+
+    The position is two pixels before a step, clear of the outline's own mixed pixel.
+    """
+    length = radius_B1HW.shape[axis]
+    ahead = torch.arange(length, device=radius_B1HW.device)
+    one, two = (radius_B1HW.index_select(axis, (ahead + k).clamp_max(length - 1)) - radius_B1HW for k in (1, 2))
+    position = ahead[:, None] if axis == -2 else ahead
+    return torch.where((two > STEP) & (one <= STEP), position, -1).cummax(axis).values
+
+
+def _beside(radius_B1HW: Tensor, axis: int, backwards: bool) -> tuple[Tensor, Tensor]:
+    """Flat index of the pixel beside the nearest outline in one direction, and its distance (inf: nothing hidden)."""
+    height, width = radius_B1HW.shape[-2:]
+    along = torch.arange(radius_B1HW.shape[axis], device=radius_B1HW.device)
+    along = along[:, None] if axis == -2 else along
+    if backwards:
+        found = _last_outline(radius_B1HW.flip(axis), axis).flip(axis)
+        found = torch.where(found >= 0, radius_B1HW.shape[axis] - 1 - found, -1)
+    else:
+        found = _last_outline(radius_B1HW, axis)
+    flat = torch.arange(height * width, device=radius_B1HW.device).view(height, width)
+    index = flat + (found.clamp_min(0) - along) * (width if axis == -2 else 1)
+    there = radius_B1HW.flatten(1).gather(1, index.flatten(1)).view_as(radius_B1HW)
+    distance = (found - along).abs().to(radius_B1HW)
+    # Farther in, neither the object's rim opens up nor the blur behind it comes out.
+    reach = torch.maximum(radius_B1HW.abs(), there.abs()) + 3
+    hidden = (found >= 0) & (radius_B1HW - there > STEP) & (distance <= reach)
+    return index, torch.where(hidden, distance, math.inf)
+
+
+def hidden_surface(light_B3HW: Tensor, radius_B1HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What lies behind an object close to its outline: the farther surface beside it, continued.
+
+    The surfaces beside the nearest outlines in the four directions of the grid are looked up; those that agree with
+    the closest are averaged with weights 1 / distance^2.
+
+    Returns:
+        Light ``(B, 3, H, W)`` and radius ``(B, 1, H, W)`` of the hidden surface, and where there is one (bool).
+    """
+    found = [_beside(radius_B1HW, axis, backwards) for axis in (-2, -1) for backwards in (False, True)]
+    index_4BN, distance_4BN = (torch.stack(tensors).flatten(2) for tensors in zip(*found, strict=True))
+    has_hidden = distance_4BN.amin(0) < math.inf
+    # From here on only the M pixels that hide something.
+    batch, place = has_hidden.nonzero(as_tuple=True)
+    index_4M, distance_4M = index_4BN[:, batch, place], distance_4BN[:, batch, place]
+    radius_4M = radius_B1HW.flatten(1)[batch, index_4M]
+    agrees = (radius_4M - radius_4M.gather(0, distance_4M.argmin(0, keepdim=True))).abs() < STEP
+    weight_4M = torch.where(agrees, 1 / distance_4M.square(), 0)
+    weight_4M = weight_4M / weight_4M.sum(0)
+    light_BN3 = light_B3HW.flatten(2).mT
+    hidden_BN3, hidden_BN = torch.zeros_like(light_BN3), torch.zeros_like(radius_B1HW).flatten(1)
+    hidden_BN3[batch, place] = (weight_4M[..., None] * light_BN3[batch, index_4M]).sum(0)
+    hidden_BN[batch, place] = (weight_4M * radius_4M).sum(0)
+    shape = radius_B1HW.shape
+    return hidden_BN3.mT.unflatten(2, shape[-2:]), hidden_BN.view(shape), has_hidden.view(shape)
+
+
+def composite_layers(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture, scatter: Scatter) -> Tensor:
+    """Light that reaches each pixel from the layers in front of one another, near to far.
+
+    Args:
+        light_B3HW: Linear light of what is seen from the middle of the lens.
+        radius_B1HW: Signed radius in pixels.
+        aperture: Shape of the opening.
+        scatter: ``functional.bokeh.scatter_discs`` or a faster form of it.
+
+    Returns:
+        Linear light ``(B, 3, H, W)``.
+    """
+    height, width = radius_B1HW.shape[-2:]
+    hidden_light, hidden_radius, has_hidden = hidden_surface(light_B3HW, radius_B1HW)
+    nearest = radius_B1HW.amax((1, 2, 3), keepdim=True)
+    depth = (nearest - radius_B1HW.amin((1, 2, 3), keepdim=True)).clamp_min(1e-6)
+    layers = min(LAYERS, max(1, math.ceil(float(depth.max()))))
+    layer_of, hidden_layer = (
+        ((nearest - radius) / depth * layers).long().clamp(0, layers - 1) for radius in (radius_B1HW, hidden_radius)
+    )
+    strength, hidden_strength = (1 / disc_weight(radius, aperture) for radius in (radius_B1HW, hidden_radius))
+    still_open, result = torch.ones_like(radius_B1HW), torch.zeros_like(light_B3HW)
+    for layer in range(layers):
+        seen, hidden = layer_of == layer, has_hidden & (hidden_layer == layer)
+        light_sum, opacity = scatter(
+            torch.where(seen, light_B3HW, hidden_light),
+            torch.where(seen, radius_B1HW, hidden_radius),
+            torch.where(seen, strength, hidden_strength * hidden),
+            aperture,
+        )
+        # At the frame's edge discs from outside it are missing: what is there is scaled up.
+        size_B = (nearest - (layer + 0.5) / layers * depth).abs().flatten()
+        share = inside_share(size_B, height)[:, None, :, None] * inside_share(size_B, width)[:, None, None, :]
+        covered = torch.minimum(opacity / share, still_open)
+        result = result + light_sum * (covered / opacity.clamp_min(1e-12))
+        still_open = still_open - covered
+    return result / (1 - still_open)
+
+
+def render_occlusion(
+    image_B3HW: Tensor,
+    disparity_B1HW: Tensor,
+    focus_disparity_B: Tensor,
+    bokeh_B: Tensor,
+    gamma: float,
+    aperture: Aperture | None,
+    highlights: bool,
+    scatter: Scatter = scatter_discs,
+) -> Tensor:
+    """Blur an all-in-focus image with near surfaces in front of far ones.
+
+    Arguments, result and errors as ``functional.bokeh.render_bokeh_reference``; a pixel whose layers stay open is
+    filled with what reaches it.
+    """
+    radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
+    if highlights:
+        image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
+    light_B3HW = composite_layers(display_to_linear(image_B3HW, gamma), radius_B1HW, aperture or Aperture(), scatter)
+    result_B3HW = linear_to_display(light_B3HW, gamma)
+    return result_B3HW.clamp_max(1) if highlights else result_B3HW
