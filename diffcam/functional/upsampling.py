@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffcam.functional.bokeh import defocus_radius
 from diffcam.functional.geometry import resize
 from diffcam.functional.sharpness import luminance
 
@@ -25,6 +26,12 @@ SAME_GAIN, SHARPENED_GAIN = 1.1, 1.4
 
 SAME_COLOUR, OTHER_COLOUR = 0.03, 0.1
 """Smoothed difference, in display values, up to which both show the same and from which on they do not."""
+
+SAME_IN_FOCUS, OTHER_IN_FOCUS = 0.1, 0.3
+"""The same where the camera leaves no blur: a larger difference is the blur of something else that reaches there."""
+
+IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS = 0.5, 1.5
+"""Blur radii in solved pixels up to which a place is in focus and from which on it is not."""
 
 FLAT_POWER = 3e-4
 """Detail power below which a place has no gain of its own and takes its surroundings'."""
@@ -46,26 +53,34 @@ def sharpness_gain(reference_B3HW: Tensor, result_B3HW: Tensor) -> Tensor:
     return (product + FLAT_POWER * wide_gain) / (power + FLAT_POWER)
 
 
-def kept_regions(reference_B3HW: Tensor, result_B3HW: Tensor) -> Tensor:
+def in_focus(disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: Tensor) -> Tensor:
+    """Where a camera leaves no visible blur, ``(B, 1, H, W)`` in [0, 1]; arguments as of `defocus_radius`."""
+    radius = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B).abs()
+    return 1 - _step(radius, IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS)
+
+
+def kept_regions(reference_B3HW: Tensor, result_B3HW: Tensor, in_focus_B1HW: Tensor | None = None) -> Tensor:
     """Where the result is as sharp as the reference and shows the same: ``(B, 1, H, W)`` in [0, 1].
 
     Args:
         reference_B3HW: The scaled-down photo, display values.
         result_B3HW: What the model made of it, of the same size.
+        in_focus_B1HW: Where the camera is known to leave no blur (`in_focus`): a softer result is a mistake there.
     """
     gain = sharpness_gain(reference_B3HW, result_B3HW)
     difference = _smooth(result_B3HW - reference_B3HW, 1.0).abs().amax(1, keepdim=True)
-    kept = _step(gain, BLURRED_GAIN, SHARP_GAIN)
-    kept = kept * (1 - _step(gain, SAME_GAIN, SHARPENED_GAIN))
-    return kept * (1 - _step(difference, SAME_COLOUR, OTHER_COLOUR))
+    kept = _step(gain, BLURRED_GAIN, SHARP_GAIN) * (1 - _step(difference, SAME_COLOUR, OTHER_COLOUR))
+    if in_focus_B1HW is not None:
+        kept = torch.maximum(kept, in_focus_B1HW * (1 - _step(difference, SAME_IN_FOCUS, OTHER_IN_FOCUS)))
+    return kept * (1 - _step(gain, SAME_GAIN, SHARPENED_GAIN))
 
 
-def keep_reference(reference_B3HW: Tensor, result_B3HW: Tensor) -> Tensor:
+def keep_reference(reference_B3HW: Tensor, result_B3HW: Tensor, in_focus_B1HW: Tensor | None = None) -> Tensor:
     """The result with its kept regions taken from the reference: what `upsample_result` carries to full size."""
-    return torch.lerp(result_B3HW, reference_B3HW, kept_regions(reference_B3HW, result_B3HW))
+    return torch.lerp(result_B3HW, reference_B3HW, kept_regions(reference_B3HW, result_B3HW, in_focus_B1HW))
 
 
-def upsample_result(photo_B3HW: Tensor, result_B3hw: Tensor) -> Tensor:
+def upsample_result(photo_B3HW: Tensor, result_B3hw: Tensor, in_focus_B1hw: Tensor | None = None) -> Tensor:
     """Carry a result to the photo's size, with the regions that were sharp and stay sharp taken from the photo.
 
     Scaled down again, the output is the trained-size result of `keep_reference`: enlarging alone would soften it, so
@@ -74,15 +89,17 @@ def upsample_result(photo_B3HW: Tensor, result_B3hw: Tensor) -> Tensor:
     Args:
         photo_B3HW: The photo, display values in [0, 1], of any size.
         result_B3hw: The model's result for the whole photo, at the size at which it was solved.
+        in_focus_B1hw: See `kept_regions`; None where depth is unknown.
 
     Returns:
         ``(B, 3, H, W)`` in [0, 1].
     """
     full, small = _size(photo_B3HW), _size(result_B3hw)
     reference = resize(photo_B3HW, small)
-    result = keep_reference(reference, result_B3hw)
+    kept = kept_regions(reference, result_B3hw, in_focus_B1hw)
+    result = torch.lerp(result_B3hw, reference, kept)
     output = photo_B3HW - resize(reference, full)
-    output.mul_(resize(kept_regions(reference, result_B3hw), full)).add_(resize(result, full)).clamp_(0, 1)
+    output.mul_(resize(kept, full)).add_(resize(result, full)).clamp_(0, 1)
     for _ in range(BACK_PROJECTIONS):
         missing = result - resize(output, small)
         output.add_(F.interpolate(missing, full, mode="bicubic", antialias=True)).clamp_(0, 1)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diffcam.functional.geometry import resize
-from diffcam.functional.upsampling import keep_reference, kept_regions, sharpness_gain, upsample_result
+from diffcam.functional.upsampling import in_focus, keep_reference, kept_regions, sharpness_gain, upsample_result
 
 
 def tensor(array: np.ndarray) -> Tensor:
@@ -100,6 +100,35 @@ def test_what_changed_is_not_taken_from_the_photo() -> None:
     assert kept_regions(photo, (photo + 0.15).clamp(0, 1)).mean() < 0.05  # another colour
     sharpened = photo + 1.0 * (photo - tensor(_box(photo)))
     assert kept_regions(photo, sharpened).mean() < 0.2
+
+
+def test_where_the_camera_leaves_no_blur_a_soft_result_does_not_count() -> None:
+    photo, truth, distance = scene()
+    disparity = torch.from_numpy(distance < 0)[None, None].float()  # the disc is near, the background far
+    solved = resize(truth, (100, 140))
+    soft = tensor(_box(tensor(_box(solved))))
+    focused = in_focus(resize(disparity, (100, 140)), torch.ones(1), torch.full((1,), 8.0))
+    inside = torch.from_numpy(distance < -16)
+    assert psnr(upsample_result(photo, soft), photo, inside) < 35
+    assert psnr(upsample_result(photo, soft, focused), photo, inside) > 40
+    ring = torch.from_numpy((distance > 8) & (distance < 32))
+    assert psnr(upsample_result(photo, solved, focused), truth, ring) > 42
+
+
+def test_in_focus_ends_between_half_a_pixel_and_one_and_a_half() -> None:
+    disparity = torch.tensor([0.5, 0.54, 0.6, 0.66, 0.3])[None, None, None]
+    region = in_focus(disparity, torch.tensor([0.5]), torch.tensor([10.0]))  # radii 0, 0.4, 1, 1.6, 2
+    torch.testing.assert_close(region[0, 0, 0], torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0]), atol=1e-4, rtol=0)
+
+
+def test_blur_that_reaches_over_what_is_in_focus_stays() -> None:
+    dark = resize(scene()[0], (100, 140)) * 0.3
+    veiled = dark.clone()
+    veiled[..., :40] = 0.9  # a bright thing nearby, out of focus, spreads over the left
+    everywhere = torch.ones(1, 1, 100, 140)
+    kept = kept_regions(dark, veiled, everywhere)
+    assert kept[..., :36].max() < 0.01
+    assert kept[..., 60:].min() > 0.99  # beyond the reach of the widest smoothing
 
 
 def test_sharpened_regions_come_from_the_result() -> None:
