@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffcam.camera import Camera, CameraBatch
+from diffcam.camera import Camera, CameraBatch, focus_pixel, pixels_per_level
 from diffcam.errors import DiffcamError
 from diffcam.functional.geometry import Frame
-from diffcam.functional.upsampling import upsample_result
+from diffcam.functional.upsampling import in_focus, upsample_result
 from diffcam.models.checkpoint import (
     RefocusSettings,
     load_adapter,
@@ -208,7 +208,8 @@ class PhotoSession:
         batch = CameraBatch.from_cameras(asked).to(self._conditions.reference.device)
         noise = model.noise(self._conditions, 1, generator).expand(len(cameras), -1, -1, -1)
         solved = model.sample(batch, self._conditions, noise, steps, on_step).float().cpu()
-        return torch.cat([upsample_result(self._full, one[None]) for one in frame.from_model(solved)])
+        results = zip(frame.from_model(solved).split(1), cameras, strict=True)
+        return torch.cat([upsample_result(self._full, result, self._in_focus(one)) for result, one in results])
 
     def picture(self, image_3HW: Tensor, camera: Camera, steps: int, seed: int) -> Image.Image:
         """A result as a PIL image of the photo's kind, with the record of how it was made."""
@@ -228,6 +229,16 @@ class PhotoSession:
             "seed": seed,
             "steps": steps,
         }
+
+    def _in_focus(self, camera: Camera) -> Tensor | None:
+        """Where a camera leaves no blur, ``(1, 1, *content)``; None where depth is unknown."""
+        disparity = self.frame.from_model(self.disparity)
+        if not disparity.any():
+            return None
+        height, width = self.frame.content
+        row, column = focus_pixel(camera.focus, height, width)
+        radius = torch.tensor([camera.bokeh * pixels_per_level(height, width)])
+        return in_focus(disparity, disparity[:, 0, row, column], radius)
 
     def _read_depth(self, depth: DepthInput) -> Tensor:
         """Disparity ``(1, 1, *padded)`` in the model's frame."""
