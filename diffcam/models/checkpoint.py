@@ -210,7 +210,7 @@ def _save_tensors(tensors: dict[str, torch.Tensor], path: Path, dtype: torch.dty
     save_file(stored, path, metadata={"format": "pt"})
 
 
-def _from_pretrained(kind: type, path: str, subfolder: str | None, dtype: torch.dtype):  # type: ignore[no-untyped-def]
+def _from_pretrained(kind: Any, path: str, subfolder: str | None, dtype: torch.dtype) -> Any:
     where = {} if subfolder is None else {"subfolder": subfolder}
     try:
         return kind.from_pretrained(path, torch_dtype=dtype, use_safetensors=True, **where)
