@@ -71,7 +71,7 @@ def read_setup(path: Path) -> Setup:
     if not path.is_file():
         raise DiffcamError(f"--config {path}: no such file")
     try:
-        parsed = parser.instantiate_classes(parser.parse_args([f"--config={path}"]))
+        parsed = parser.instantiate(parser.parse_args([f"--config={path}"]))
     except Exception as error:  # jsonargparse raises its own kinds, and what a constructor refuses
         raise DiffcamError(f"{path}: {' '.join(str(error).split())}") from error
     return Setup(**{name: parsed[name] for name in Setup.__dataclass_fields__})

@@ -1,0 +1,159 @@
+"""Building an edition: sources kept apart, the same input the same bytes, points by hand."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from diffcam.benchmark import Edition
+from diffcam.benchmark.build import add_build_arguments, build, read_points
+from diffcam.data import BokehRenderer, read_shard
+from diffcam.errors import DiffcamError
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """Two camera photos, one phone photo, with maps of two depths and a slope between."""
+    folder = tmp_path_factory.mktemp("photos")
+    images = {"camera/astronaut": data.astronaut(), "camera/coffee": data.coffee(), "phone/cat": data.chelsea()}
+    for name, image in images.items():
+        photo, disparity = folder / f"{name}.png", folder / "maps" / f"{name}.npy"
+        photo.parent.mkdir(exist_ok=True)
+        disparity.parent.mkdir(parents=True, exist_ok=True)
+        cut = image[:160, 100:340]
+        Image.fromarray(cut).save(photo)
+        slope = np.tile(np.linspace(0, 1, 240, dtype=np.float32), (160, 1))
+        slope[:40] = 0.1
+        np.save(disparity, slope)
+    return folder
+
+
+def run_build(photos: Path, output: Path, *options: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_build_arguments(parser)
+    folders = [
+        "--camera",
+        str(photos / "camera"),
+        "--phone",
+        str(photos / "phone"),
+        "--disparity",
+        str(photos / "maps"),
+    ]
+    common = ["--output", str(output), "--size", "96", "--threshold", "0", "--quality", "0"]
+    build(parser.parse_args([*folders, *common, *options]))
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.tar"))}
+
+
+def test_sources_are_kept_apart(photos, tmp_path):
+    run_build(photos, tmp_path)
+    found = hashes(tmp_path)
+    assert list(found) == ["benchmark-camera-000000.tar", "benchmark-phone-000000.tar"]
+    manifest = json.loads((tmp_path / "benchmark-camera.json").read_text())
+    assert manifest["shards"][0]["sha256"] == found["benchmark-camera-000000.tar"]
+    scenes = list(read_shard(tmp_path / "benchmark-camera-000000.tar"))
+    assert [scene.metadata["photo"] for scene in scenes] == ["astronaut.png", "coffee.png"]
+    assert all(scene.source == "camera" and scene.image.shape == (3, 96, 96) for scene in scenes)
+    for scene in scenes:
+        subtasks = [sample.subtask for sample in scene.samples]
+        assert subtasks == ["refocus"] * 2 + ["add_bokeh"] * 4 + ["remove_bokeh"] * 4
+        assert len({sample.camera.bokeh for sample in scene.samples if sample.subtask == "add_bokeh"}) == 4
+        assert len({sample.camera.focus for sample in scene.samples if sample.subtask == "add_bokeh"}) == 1
+        first, second = scene.variants[:2]
+        assert abs(first.focus_disparity - second.focus_disparity) >= 0.25, "two clearly different depths"
+
+
+def test_the_same_input_gives_the_same_bytes(photos, tmp_path):
+    for name in ("one", "two"):
+        run_build(photos, tmp_path / name)
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+    run_build(photos, tmp_path / "other", "--seed", "1")
+    assert hashes(tmp_path / "other") != hashes(tmp_path / "one")
+
+
+def test_stored_targets_are_those_that_are_rendered(photos, tmp_path):
+    run_build(photos, tmp_path / "stored", "--gamma", "2.2")
+    run_build(photos, tmp_path / "described", "--gamma", "2.2", "--described")
+    stored, described = (
+        Edition([str(tmp_path / name / "*.tar")], 96, BokehRenderer(gamma=2.2)) for name in ("stored", "described")
+    )
+    assert len(stored.samples) == len(described.samples) == 30
+    for number in (0, 4, 8, 29):
+        # described ones see the disparity's 16 bits, stored ones were rendered before it was written
+        torch.testing.assert_close(stored[number].targets, described[number].targets, atol=2.5 / 255, rtol=0)
+    assert next(iter(read_shard(tmp_path / "described" / "benchmark-phone-000000.tar"))).variants[0].image is None
+
+
+def test_points_by_hand(photos, tmp_path):
+    points = tmp_path / "points.json"
+    entry = {"refocus": [[0.4, 0.5, 6], [0.6, 0.6, 12]], "add_bokeh": {"focus": [0.5, 0.5], "levels": [2, 7, 11, 18]}}
+    points.write_text(json.dumps({"coffee.png": entry}))
+    run_build(photos, tmp_path, "--points", str(points))
+    astronaut, coffee = read_shard(tmp_path / "benchmark-camera-000000.tar")
+    # the central square of a 240 x 160 photo starts at column 40
+    assert coffee.variants[0].camera.focus == pytest.approx(((0.4 * 240 - 40) / 160, 0.5))
+    assert [variant.camera.bokeh for variant in coffee.variants] == [6, 12, 2, 7, 11, 18]
+    assert coffee.samples[0].camera == coffee.variants[1].camera
+    row, column = (int(value * 96) for value in reversed(coffee.variants[0].camera.focus))
+    assert coffee.variants[0].focus_disparity == pytest.approx(float(coffee.disparity[0, row, column]), abs=1e-4)
+    assert astronaut.variants[0].camera.bokeh != 6
+
+
+def test_a_point_outside_of_the_square_is_reported(photos, tmp_path, capsys):
+    points = tmp_path / "points.json"
+    points.write_text(json.dumps({"coffee.png": {"refocus": [[0.05, 0.5, 6], [0.6, 0.6, 12]]}}))
+    run_build(photos, tmp_path, "--points", str(points))
+    assert "coffee.png: the focus point (0.05, 0.5) lies outside" in capsys.readouterr().err
+    assert len(list(read_shard(tmp_path / "benchmark-camera-000000.tar"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "one entry a photo"),
+        ('{"a.png": {"refocus": [[0.1, 0.2, 3]]}}', "two different points"),
+        ('{"a.png": {"refocus": [[0.1, 0.2, 3], [1.5, 0.2, 3]]}}', "a.png: not points and levels"),
+        ('{"a.png": {"add_bokeh": {"focus": [0.5, 0.5], "levels": [1, 1, 2, 3]}}}', "four different levels"),
+    ],
+)
+def test_wrong_points_are_named(tmp_path, content, reason):
+    path = tmp_path / "points.json"
+    path.write_text(content)
+    with pytest.raises(DiffcamError, match=reason):
+        read_points(path)
+
+
+def test_layered_scenes(photos, tmp_path):
+    parser = argparse.ArgumentParser()
+    add_build_arguments(parser)
+    options = [
+        "--layered",
+        str(photos / "camera"),
+        "--scenes",
+        "2",
+        "--size",
+        "96",
+        "--described",
+        "--output",
+        str(tmp_path),
+    ]
+    build(parser.parse_args(options))
+    assert len(list(read_shard(tmp_path / "benchmark-layered-000000.tar"))) == 2
+
+
+def test_nothing_to_build(tmp_path):
+    parser = argparse.ArgumentParser()
+    add_build_arguments(parser)
+    with pytest.raises(DiffcamError, match="name at least one folder"):
+        build(parser.parse_args(["--output", str(tmp_path)]))

@@ -1,0 +1,129 @@
+"""``diffcam benchmark run`` and ``table`` on a small edition, with the config that users run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diffcam.benchmark.command import DEFAULT_SETUP
+from diffcam.benchmark.setup import read_setup
+from diffcam.cli import run_diffcam
+from diffcam.errors import DiffcamError
+from diffcam.metrics import read_rows
+
+CONFIG = """
+shards: [SHARD]
+resolution: 96
+renderer: {class_path: diffcam.data.BokehRenderer, init_args: {gamma: 2.2}}
+metrics:
+  - class_path: diffcam.metrics.MAE
+  - class_path: diffcam.metrics.LVCorr
+  - class_path: diffcam.metrics.FocusHit
+  - class_path: diffcam.metrics.CLIPI
+    init_args: {weights: WEIGHTS}
+methods:
+  ground-truth: {class_path: diffcam.benchmark.GroundTruth}
+  copy: {class_path: diffcam.benchmark.Copy}
+  renderer: {class_path: diffcam.benchmark.DepthRenderer}
+  absent: {class_path: diffcam.benchmark.Refocuser, init_args: {source: FOLDER}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path, shard) -> Path:
+    path = tmp_path / "benchmark.yaml"
+    places = {"SHARD": shard, "WEIGHTS": tmp_path / "clip.pt", "FOLDER": tmp_path / "model"}
+    text = CONFIG
+    for name, place in places.items():
+        text = text.replace(name, str(place))
+    path.write_text(text)
+    return path
+
+
+def test_run_then_table(config, tmp_path, capsys):
+    output = tmp_path / "out"
+    arguments = ["benchmark", "run", "--config", str(config), "--output", str(output), "--workers", "1"]
+    assert run_diffcam(arguments) == 0
+    printed = capsys.readouterr().out
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["refocus", "ground-truth", "4", "0.000", "–", "n/a"] in lines
+    assert any(line[:3] == ["add", "bokeh", "renderer"] for line in lines)
+    assert "CLIP-I: not available: there is no file" in printed
+    assert "absent: not available:" in printed
+    assert "no such model" in printed
+    assert (output / "table.md").read_text().startswith("**2 scenes at 96x96**")
+    assert r"\begin{tabular}" in (output / "table.tex").read_text()
+    assert len(list((output / "grids").glob("*.png"))) == 3
+    assert {row.method for row in read_rows(output / "copy" / "samples.csv")} == {"copy"}
+
+    assert run_diffcam(["benchmark", "table", str(output), "--config", str(config), "--format", "markdown"]) == 0
+    again = capsys.readouterr().out
+    assert "| refocus | ground-truth | 4 | 0.000 | – | n/a |" in again
+    assert run_diffcam(["benchmark", "table", str(output), "--paper", "2", "3", "--format", "latex"]) == 0
+    assert r"Restormer & (paper) & 0.971 & 0.044 & 0.674 & 24.12 & 0.857 \\" in capsys.readouterr().out
+
+
+def test_a_second_run_makes_nothing(config, tmp_path, capsys):
+    arguments = ["benchmark", "run", "--config", str(config), "--output", str(tmp_path), "--workers", "1"]
+    chosen = ["--methods", "copy", "renderer"]
+    run_diffcam([*arguments, *chosen])
+    assert "renderer: 20 of 20 samples made and scored now" in capsys.readouterr().err
+    run_diffcam([*arguments, *chosen])
+    assert "renderer: 0 of 20 samples made and scored now" in capsys.readouterr().err
+
+
+def test_depth_of_table_six(config, tmp_path):
+    arguments = ["benchmark", "run", "--config", str(config), "--methods", "renderer", "--workers", "1"]
+    for depth in ("exact", "zero", "noisy"):
+        run_diffcam([*arguments, "--depth", depth, "--output", str(tmp_path / depth)])
+    errors = {
+        depth: sum(row.scores["mae"] for row in read_rows(tmp_path / depth / "renderer" / "samples.csv"))
+        for depth in ("exact", "zero", "noisy")
+    }
+    assert errors["exact"] < errors["zero"]
+    assert errors["exact"] < errors["noisy"]
+    with pytest.raises(DiffcamError, match="results with another edition"):
+        run_diffcam([*arguments, "--output", str(tmp_path / "zero")])
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--methods", "copy", "nothing"], "--methods nothing: not in the config"),
+        (["--depth", "foggy"], "--depth foggy: must be one of exact, zero"),
+        (["--workers", "0"], "--workers 0: must be at least 1"),
+        (["--config", "absent.yaml"], "absent.yaml: no such file"),
+    ],
+)
+def test_wrong_options_are_named(config, tmp_path, options, reason):
+    with pytest.raises(DiffcamError, match=reason):
+        run_diffcam(["benchmark", "run", "--config", str(config), "--output", str(tmp_path), *options])
+
+
+@pytest.mark.parametrize(
+    "line", ["resolution: many", "methods: {copy: {class_path: diffcam.benchmark.Nothing}}", "gama: 2"]
+)
+def test_wrong_config_lines_are_named(config, line):
+    key = line.split(":")[0]
+    kept = [one for one in config.read_text().splitlines() if not one.startswith(f"{key}:")]
+    if key == "methods":
+        kept = [one for one in kept if not one.startswith("  ") or "metrics" in one or "weights" in one]
+    config.write_text("\n".join([*kept, line]))
+    with pytest.raises(DiffcamError, match=key):
+        read_setup(config)
+
+
+def test_no_results_yet(tmp_path):
+    with pytest.raises(DiffcamError, match="holds no benchmark results"):
+        run_diffcam(["benchmark", "table", str(tmp_path)])
+
+
+def test_the_shipped_config(monkeypatch):
+    monkeypatch.chdir(DEFAULT_SETUP.parents[1])
+    setup = read_setup(DEFAULT_SETUP)
+    assert {"ground-truth", "copy", "renderer", "deconvolution", "two-stage", "diffcam-tiny"} <= set(setup.methods)
+    edition = setup.edition(None, None, "exact")
+    assert {name for scene in edition.scenes() for name in scene.subtasks} == {"refocus", "add_bokeh", "remove_bokeh"}
+    gammas = {setup.renderer.gamma, setup.metrics[-1].gamma, setup.methods["renderer"].renderer.gamma}
+    assert len(gammas) == 1, "targets, metric and baselines share their light"

@@ -1,0 +1,77 @@
+"""The methods that need nothing but diffcam."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+from diffcam.benchmark import Copy, DepthRenderer, GroundTruth, NotAvailableError, Refocuser
+from diffcam.benchmark.methods import from_picture, to_picture
+from diffcam.data import BokehRenderer
+
+
+def samples_of(edition, subtask):
+    numbers = [
+        n for scene in edition.scenes() for n, s in zip(scene.numbers, scene.subtasks, strict=True) if s == subtask
+    ]
+    return [edition[number] for number in numbers]
+
+
+def test_copy_and_ground_truth(edition):
+    sample = edition[0]
+    assert torch.equal(Copy()(sample), sample.reference)
+    assert torch.equal(GroundTruth()(sample), sample.targets[0])
+    assert not torch.equal(sample.reference, sample.targets[0])
+
+
+def test_renderer_makes_the_ground_truth_of_add_bokeh(edition, psnr):
+    method = DepthRenderer(BokehRenderer(gamma=2.2))
+    for sample in samples_of(edition, "add_bokeh"):
+        output = method(sample)
+        assert psnr(output, sample.targets[0]) > psnr(sample.reference, sample.targets[0]) + 5
+
+
+def test_renderer_cannot_remove_bokeh(edition):
+    for sample in samples_of(edition, "remove_bokeh"):
+        assert torch.equal(DepthRenderer()(sample), sample.reference)
+
+
+def test_a_model_that_is_not_there(tmp_path):
+    with pytest.raises(NotAvailableError, match="no such model"):
+        Refocuser(str(tmp_path / "absent")).prepare(tmp_path)
+
+
+class Pipeline:
+    """Stands in for a loaded pipeline: counts how often a photo is opened."""
+
+    def __init__(self) -> None:
+        self.opened = []
+
+    def open(self, photo, depth):
+        self.opened.append((photo, depth))
+        return self
+
+    def solve(self, cameras, steps, seed):
+        assert (steps, seed) == (3, 7)
+        return torch.full((len(cameras), 3, 4, 4), cameras[0].bokeh / 20)
+
+
+def test_a_photo_is_opened_once_for_all_cameras(edition):
+    method, pipeline = Refocuser(steps=3, seed=7), Pipeline()
+    method._pipeline = pipeline
+    added = samples_of(edition, "add_bokeh")
+    outputs = [method(sample) for sample in added]
+    assert [float(x.mean()) for x in outputs] == pytest.approx([sample.cameras[0].bokeh / 20 for sample in added])
+    assert len(pipeline.opened) == 2, "one reference a scene"
+    photo, depth = pipeline.opened[0]
+    assert torch.equal(from_picture(photo.image), (added[0].reference * 255).round() / 255)
+    assert torch.equal(depth, added[0].disparity[0])
+
+
+def test_pictures_round_trip():
+    image = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
+    picture = to_picture(image)
+    assert picture.size == (7, 5)
+    assert torch.equal(from_picture(picture), (image * 255).round() / 255)
+    assert from_picture(Image.new("L", (2, 2), 255)).shape == (3, 2, 2)
