@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -10,6 +11,18 @@ from torch.autograd.function import once_differentiable
 
 from diffcam.camera import Aperture
 from diffcam.kernels import cpu
+
+
+def _backend(device: torch.device) -> ModuleType:
+    """The module whose ``scatter`` and ``gather`` run on a device."""
+    if device.type == "cpu":
+        return cpu
+    if device.type == "cuda":
+        # Triton comes with the CUDA builds of torch alone.
+        from diffcam.kernels import gpu
+
+        return gpu
+    raise ValueError(f"no renderer for device '{device.type}': move the tensors to the CPU or a CUDA device")
 
 
 class _ScatterDiscs(torch.autograd.Function):
@@ -24,7 +37,7 @@ class _ScatterDiscs(torch.autograd.Function):
             )
         ctx.save_for_backward(radius, strength)
         ctx.aperture = aperture
-        light_sum, weight_sum = cpu.scatter(light, radius, strength, aperture)
+        light_sum, weight_sum = _backend(light.device).scatter(light, radius, strength, aperture)
         ctx.mark_non_differentiable(weight_sum)
         return light_sum, weight_sum
 
@@ -32,7 +45,7 @@ class _ScatterDiscs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         radius, strength = ctx.saved_tensors
-        return cpu.gather(grads[0], radius, strength, ctx.aperture), None, None, None
+        return _backend(radius.device).gather(grads[0], radius, strength, ctx.aperture), None, None, None
 
 
 def scatter_discs(
@@ -43,6 +56,4 @@ def scatter_discs(
     Raises:
         ValueError: If the device has no fast path, or a gradient with respect to the radius is asked for.
     """
-    if light_B3HW.device.type != "cpu":
-        raise ValueError(f"no renderer for device '{light_B3HW.device.type}': move the tensors to the CPU")
     return _ScatterDiscs.apply(light_B3HW, radius_B1HW, strength_B1HW, aperture)
