@@ -45,14 +45,15 @@ class Sharpness:
         return float((~self.tiles.isnan()).float().mean())
 
 
-def tile_sharpness(image_3HW: Tensor, tile: int = 64, contrast: float = 0.012) -> Tensor:
+def tile_sharpness(image_3HW: Tensor, tile: int = 64, contrast: float = 0.003) -> Tensor:
     """Sharpness of each tile: contrast at the finest scale over contrast two octaves coarser.
 
     Args:
         image_3HW: ``(3, H, W)`` in [0, 1].
         tile: Side of a tile in pixels, the photo's short side if that is smaller; what is left over at the lower and
             right edge is not judged.
-        contrast: Least standard deviation of the coarse Laplacian for a tile to be judged.
+        contrast: Least standard deviation of the coarse Laplacian for a tile to be judged. Strong blur takes coarse
+            contrast too, so that a larger value lets strongly blurred regions pass for sky.
 
     Returns:
         ``(H // tile, W // tile)``, NaN for tiles without contrast.
@@ -79,11 +80,13 @@ class AllInFocus:
     Args:
         threshold: Least sharpness of every tile that has contrast.
         tile: Side of a tile in pixels at a 512-pixel short side.
+        contrast: See :func:`tile_sharpness`.
     """
 
-    def __init__(self, threshold: float = DEFAULT_THRESHOLD, tile: int = 64) -> None:
+    def __init__(self, threshold: float = DEFAULT_THRESHOLD, tile: int = 64, contrast: float = 0.003) -> None:
         self.threshold = threshold
         self.tile = tile
+        self.contrast = contrast
 
     def measure(self, image_3HW: Tensor) -> Sharpness:
         """Sharpness of a photo ``(3, H, W)``, judged at a 512-pixel short side."""
@@ -91,7 +94,7 @@ class AllInFocus:
         if scale < 1:
             size = [round(side * scale) for side in image_3HW.shape[1:]]
             image_3HW = F.interpolate(image_3HW[None], size, mode="bilinear", antialias=True)[0]
-        tiles = tile_sharpness(image_3HW, self.tile)
+        tiles = tile_sharpness(image_3HW, self.tile, self.contrast)
         judged = tiles[~tiles.isnan()]
         score = float(judged.min()) if judged.numel() else 0.0
         return Sharpness(score, tiles, min(1.0, self.tile / min(image_3HW.shape[1:])))

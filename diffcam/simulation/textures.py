@@ -19,6 +19,9 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MIN_SHORT_SIDE = 64
 """Pixels that a photo needs to serve as a texture."""
 
+BACKDROP_CONTRAST = 0.012
+"""A backdrop may hold soft sky and clouds: only tiles with this much contrast count, as sharp and as textured."""
+
 CELL = 8
 """Sharpness is summed over cells of this many pixels, so that any crop's sharpness is four look-ups."""
 
@@ -55,7 +58,7 @@ class _Photo:
         edges[1:-1, 1:-1] = np.abs(gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * centre)
         rows, columns = gray.shape[0] // CELL, gray.shape[1] // CELL
         cells = edges[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL).mean((1, 3))
-        sharpness = AllInFocus().measure(Photo.from_image(image).tensor())
+        sharpness = AllInFocus(contrast=BACKDROP_CONTRAST).measure(Photo.from_image(image).tensor())
         focus = sharpness.score if sharpness.textured >= 0.4 else 0.0
         return cls(image, np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0))), focus)
 

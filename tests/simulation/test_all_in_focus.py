@@ -39,6 +39,15 @@ def test_one_blurred_region_rejects(sharp, partly) -> None:
     assert whole[1] > 0.9 * whole[0]
 
 
+@pytest.mark.parametrize("sigma", [1.5, 2, 3, 5, 8])
+def test_weak_and_strong_blur_with_soft_borders_reject(sharp, sigma) -> None:
+    inside = np.zeros((512, 512, 1))
+    inside[160:352, 160:352] = 1
+    inside = ndimage.gaussian_filter(inside, (8, 8, 0))
+    soft = ndimage.gaussian_filter(sharp.astype(float), (sigma, sigma, 0))
+    assert not AllInFocus()(as_tensor(sharp * (1 - inside) + soft * inside))
+
+
 def test_the_blurred_tile_is_the_one_below(partly) -> None:
     tiles = tile_sharpness(as_tensor(partly))
     row, column = divmod(int(tiles.nan_to_num(9.0).argmin()), tiles.shape[1])
