@@ -6,6 +6,8 @@ blurred by one radius everywhere: the best fitting radius is the one that the ti
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,9 +43,16 @@ def blurred_copies(image_HW: Tensor, radii: tuple[float, ...], gamma: float) -> 
         gamma: Light is ``image ** gamma``.
     """
     height, width = image_HW.shape
+    spectra_K, weight_KHW = _discs(radii, height, width, image_HW.device)
+    light_KHW = _spread(display_to_linear(image_HW.double(), gamma), spectra_K, int(max(radii)) + 1)
+    return linear_to_display((light_KHW / weight_KHW).clamp_min(0), gamma).to(image_HW.dtype)
+
+
+@lru_cache(maxsize=2)
+def _discs(radii: tuple[float, ...], height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Fourier transforms of the discs, and the sum of weights that reaches each pixel, ``(K, H, W)``."""
     reach = int(max(radii)) + 1
-    size = (height + 2 * reach, width + 2 * reach)
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=image_HW.device)
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=device)
     distance, square = torch.hypot(offsets[:, None], offsets), torch.maximum(offsets.abs()[:, None], offsets.abs())
     discs = [
         (0.5 + 0.5 * torch.tanh(EDGE_SLOPE * (radius - distance)))
@@ -51,11 +60,22 @@ def blurred_copies(image_HW: Tensor, radii: tuple[float, ...], gamma: float) -> 
         * (square <= int(radius) + 1)
         for radius in radii
     ]
-    discs_K = torch.fft.rfft2(torch.stack(discs), s=size)
-    light = torch.stack([display_to_linear(image_HW.double(), gamma), torch.ones_like(image_HW, dtype=torch.float64)])
-    sums = torch.fft.irfft2(torch.fft.rfft2(light, s=size)[:, None] * discs_K, s=size)
-    light_KHW, weight_KHW = sums[..., reach : reach + height, reach : reach + width]
-    return linear_to_display((light_KHW / weight_KHW).clamp_min(0), gamma).to(image_HW.dtype)
+    spectra_K = torch.fft.rfft2(torch.stack(discs), s=_transform_size(height, width, reach))
+    ones = torch.ones(height, width, dtype=torch.float64, device=device)
+    return spectra_K, _spread(ones, spectra_K, reach)
+
+
+def _spread(light_HW: Tensor, spectra_K: Tensor, reach: int) -> Tensor:
+    height, width = light_HW.shape
+    size = _transform_size(height, width, reach)
+    sums_KHW = torch.fft.irfft2(torch.fft.rfft2(light_HW, s=size) * spectra_K, s=size)
+    return sums_KHW[:, reach : reach + height, reach : reach + width]
+
+
+def _transform_size(height: int, width: int, reach: int) -> tuple[int, int]:
+    """Sides with room for the discs, rounded up to multiples of 32: other sides transform slowly."""
+    rows, columns = (-(-(side + 2 * reach) // 32) * 32 for side in (height, width))
+    return rows, columns
 
 
 class BlurRadiusError(SampleMetric):

@@ -35,7 +35,10 @@ def asked_radius(disparity_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
 def unchanged_region(target_B3HW: Tensor, reference_B3HW: Tensor) -> Tensor:
     """Where ground truth and reference agree within 2/255 throughout a window of 9 pixels, ``(B, 1, H, W)`` bool."""
     difference = (target_B3HW - reference_B3HW).abs().amax(dim=1, keepdim=True)
-    return F.max_pool2d(difference, UNCHANGED_WINDOW, stride=1, padding=UNCHANGED_WINDOW // 2) < UNCHANGED_DIFFERENCE
+    size, margin = UNCHANGED_WINDOW, UNCHANGED_WINDOW // 2
+    for window, padding in (((size, 1), (margin, 0)), ((1, size), (0, margin))):  # a fifth of the time of a square
+        difference = F.max_pool2d(difference, window, stride=1, padding=padding)
+    return difference < UNCHANGED_DIFFERENCE
 
 
 def masked_mean(values_BCHW: Tensor, region_B1HW: Tensor) -> Tensor:
