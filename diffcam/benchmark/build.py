@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from torch import Generator, Tensor
-
-from diffcam.camera import Camera, focus_pixel
-from diffcam.data.geometry import centred_window
-from diffcam.data.randomness import derived_generator
-from diffcam.data.schema import Scene, Variant
+from diffcam.benchmark.glass import GlassRendering
+from diffcam.benchmark.scenes import BenchmarkRendering, read_points
 from diffcam.errors import DiffcamError
 from diffcam.simulation.all_in_focus import DEFAULT_THRESHOLD
 from diffcam.simulation.command import make_shards
 from diffcam.simulation.engines import LocalEngine
 from diffcam.simulation.manifest import Manifest
 from diffcam.simulation.source_options import SOURCES
-from diffcam.simulation.variants import draw_benchmark_samples, render_variants, with_benchmark_samples
-from diffcam.simulation.writer import Rendering, ShardJob
+from diffcam.simulation.writer import ShardJob
 
-SOURCE_NAMES = ("camera", "phone", "ai", "layered")
+SOURCE_NAMES = ("camera", "phone", "ai", "layered", "glass")
 SCENES_PER_SHARD = 30
 
 
@@ -35,6 +26,9 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}", type=Path, metavar="FOLDER", help=f"photos of the {name} part (paper: 60, 30, 60)"
         )
     parser.add_argument("--layered", type=Path, metavar="FOLDER", help="photos that layered scenes are made of")
+    parser.add_argument(
+        "--glass", type=Path, metavar="FOLDER", help="the same, behind glass that the map takes for solid"
+    )
     parser.add_argument("--scenes", type=int, help="how many of each source (default: all photos; 60 layered scenes)")
     parser.add_argument("--disparity", type=Path, metavar="FOLDER", help="maps, in sub-folders camera, phone and ai")
     parser.add_argument("--depth-model", metavar="NAME", help="estimate disparity: a Depth Anything V2 name or folder")
@@ -57,97 +51,6 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace an edition of other settings in the same place")
 
 
-@dataclass(frozen=True)
-class BenchmarkRendering(Rendering):
-    """Adds the benchmark's samples to a scene, cut to a square.
-
-    Args:
-        size: Side of the square; 0 keeps the scene's frame.
-        described: Store no targets.
-        points: Focus points and levels by photo, see :func:`read_points`; what is not there is drawn.
-    """
-
-    size: int = 512
-    described: bool = False
-    points: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def images_per_scene(self) -> int:
-        """The original and six renditions, or the original alone."""
-        return 1 if self.described else 7
-
-    def complete(self, scene: Scene, index: int) -> Scene:
-        """The scene with samples; a pure function of scene, index and settings."""
-        metadata = {**scene.metadata, "gamma": self.gamma}
-        if self.attribution:
-            metadata["attribution"] = self.attribution
-        cut = cut_square(replace(scene, metadata=metadata), self.size)
-        given = self.points.get(str(scene.metadata.get("photo", "")), {})
-        complete = place_samples(scene, cut, given, derived_generator("variants", self.seed, index))
-        return complete if self.described else render_variants(complete, complete.variants, self.gamma, self.device)
-
-
-def cut_square(scene: Scene, size: int) -> Scene:
-    """The central square of a scene, brought to a size; the scene itself for size 0."""
-    if size == 0:
-        return scene
-    window = centred_window((scene.image.shape[1], scene.image.shape[2]), (size, size))
-    return replace(scene, image=window.apply(scene.image), disparity=window.apply(scene.disparity))
-
-
-def place_samples(scene: Scene, cut: Scene, given: Mapping[str, Any], generator: Generator) -> Scene:
-    """The cut scene with samples at given points; what is not given is drawn.
-
-    Args:
-        scene: The whole scene, whose fractions the points are.
-        cut: What is shown of it.
-        given: Entry of a points file.
-        generator: Of the draws.
-
-    Raises:
-        DiffcamError: If a point lies outside of what is shown.
-    """
-    drawn = draw_benchmark_samples(cut, generator)
-    refocus: Sequence[Variant] = drawn.variants[:2]
-    added: Sequence[Variant] = drawn.variants[2:]
-    if "refocus" in given:
-        refocus = [_rendition(scene, cut, (x, y), level) for x, y, level in given["refocus"]]
-    if "add_bokeh" in given:
-        focus, levels = given["add_bokeh"]["focus"], given["add_bokeh"]["levels"]
-        added = [_rendition(scene, cut, (focus[0], focus[1]), level) for level in levels]
-    return with_benchmark_samples(cut, refocus, added)
-
-
-def read_points(path: Path) -> dict[str, Any]:
-    """Focus points and levels made by hand.
-
-    One entry a photo, named as in its folder: ``{"street.jpg": {"refocus": [[x, y, level], [x, y, level]], "add_bokeh":
-    {"focus": [x, y], "levels": [3, 8, 12, 19]}}}``; x and y are fractions of the photo's width and height. An entry may
-    hold either part alone.
-
-    Raises:
-        DiffcamError: If the file is missing or an entry is not of that form.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DiffcamError(f"--points {path}: cannot be read ({error})") from error
-    if not isinstance(content, dict):
-        raise DiffcamError(f"--points {path}: must be an object with one entry a photo")
-    for photo, entry in content.items():
-        try:
-            cameras = [Camera((x, y), level) for x, y, level in entry.get("refocus", [])]
-            added = entry.get("add_bokeh", {"focus": (0.5, 0.5), "levels": (1, 2, 3, 4)})
-            levels = [Camera(tuple(added["focus"]), level) for level in added["levels"]]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DiffcamError(f"--points {path}: {photo}: not points and levels ({error})") from error
-        if "refocus" in entry and (len(cameras) != 2 or cameras[0].focus == cameras[1].focus):
-            raise DiffcamError(f"--points {path}: {photo}: refocus needs two different points")
-        if len({camera.bokeh for camera in levels}) != 4:
-            raise DiffcamError(f"--points {path}: {photo}: add_bokeh needs four different levels")
-    return content
-
-
 def build(args: argparse.Namespace) -> int:
     """Make the shards of every source that is named, and return the exit status.
 
@@ -159,13 +62,13 @@ def build(args: argparse.Namespace) -> int:
         raise DiffcamError("name at least one folder of photos: --camera, --phone, --ai or --layered")
     _check(args)
     points = read_points(args.points) if args.points else {}
-    rendering = BenchmarkRendering(
-        seed=args.seed, gamma=args.gamma, quality=args.quality, device=args.device, attribution=args.attribution,
-        size=args.size, described=args.described, points=points,
-    )  # fmt: skip
+    options = {
+        name: getattr(args, name) for name in ("seed", "gamma", "quality", "device", "attribution", "size", "described")
+    }
     args.output.mkdir(parents=True, exist_ok=True)
     for name, folder in folders.items():
-        _build_source(args, name, folder, rendering)
+        kind = GlassRendering if name == "glass" else BenchmarkRendering
+        _build_source(args, name, folder, kind(points=points, **options))
     return 0
 
 
@@ -173,9 +76,9 @@ def _build_source(args: argparse.Namespace, name: str, folder: Path, rendering: 
     disparity = args.disparity / name if args.disparity else None
     size = (args.size, args.size)
     options = {**vars(args), "folder": folder, "source": name, "disparity": disparity, "size": size}
-    if name == "layered":
-        options["scenes"] = args.scenes or 60
-    source = SOURCES[name](argparse.Namespace(**options))
+    if name in ("layered", "glass"):
+        options |= {"scenes": args.scenes or 60, "source": "layered"}
+    source = SOURCES[options["source"]](argparse.Namespace(**options))
     stem = f"{args.name}-{name}"
     settings = {"source": source.describe(), "rendering": rendering.describe(), "scenes_per_shard": SCENES_PER_SHARD}
     manifest = Manifest.open(args.output / f"{stem}.json", settings, args.force)
@@ -198,23 +101,3 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, option)
         if value is not None and not least <= value <= most:
             raise DiffcamError(f"--{option} {value}: must lie in {least} to {most}")
-
-
-def _rendition(scene: Scene, cut: Scene, focus: tuple[float, float], level: float) -> Variant:
-    """A rendition focused at a point of the whole scene, as the cut shows it."""
-    window = centred_window(_size(scene.image), _size(cut.image))
-    inside = (
-        window.left <= focus[0] * scene.image.shape[2] <= window.left + window.width
-        and window.top <= focus[1] * scene.image.shape[1] <= window.top + window.height
-    )
-    if not inside:
-        raise DiffcamError(
-            f"{scene.metadata.get('photo', scene.key)}: the focus point {focus} lies outside of the central square"
-        )
-    point = window.locate(focus)
-    row, column = focus_pixel(point, *_size(cut.disparity))
-    return Variant(Camera(point, level), float(cut.disparity[0, row, column]))
-
-
-def _size(image_CHW: Tensor) -> tuple[int, int]:
-    return image_CHW.shape[1], image_CHW.shape[2]

@@ -12,6 +12,7 @@ from diffcam.benchmark.methods import Method, render_target
 from diffcam.camera import pixels_per_level
 from diffcam.data.batch import RefocusSample
 from diffcam.data.rendering import BokehRenderer
+from diffcam.errors import DiffcamError
 from diffcam.functional.bokeh import EDGE_SLOPE, display_to_linear, linear_to_display
 
 SHARP_RADIUS = 0.75
@@ -111,10 +112,14 @@ class OracleDeconvolution(LayeredDeconvolution):
         """The true radii.
 
         Raises:
-            ValueError: If the benchmark does not tell them.
+            DiffcamError: If the benchmark does not tell them.
         """
-        if sample.reference_blur is None or sample.exact_disparity is None:
-            raise ValueError("the oracle needs a sample that says how its reference was blurred")
+        if (
+            sample.reference_blur is None
+            or sample.exact_disparity is None
+            or bool(sample.exact_disparity.isnan().any())
+        ):
+            raise DiffcamError("the oracle needs a sample that says how its reference was blurred")
         plane, level = sample.reference_blur
         disparity = sample.exact_disparity[0].numpy()
         return np.asarray(level * pixels_per_level(*disparity.shape) * np.abs(disparity - plane))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -118,6 +119,8 @@ class BenchmarkDataset(Dataset[RefocusSample]):
         sample = scene.samples[number]
         view = self._view(scene, sample.camera.focus)
         disparity = view.disparity
+        wrong = bool(scene.metadata.get("disparity_is_wrong"))  # glass: the map that is given is not the exact one
+        exact = torch.full_like(view.disparity, torch.nan) if wrong else view.disparity
         if self._perturbation is not None:
             disparity = self._perturbation(disparity, derived_generator("benchmark", self._seed, index))
         camera = replace(
@@ -133,7 +136,7 @@ class BenchmarkDataset(Dataset[RefocusSample]):
             subtask=sample.subtask,
             source=scene.source,
             all_in_focus=view.image,
-            exact_disparity=view.disparity,
+            exact_disparity=exact,
             reference_blur=self._blur(scene, view, sample.reference),
         )
 

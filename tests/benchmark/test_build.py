@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 from skimage import data
 
-from diffcam.benchmark import Edition
-from diffcam.benchmark.build import add_build_arguments, build, read_points
+from diffcam.benchmark import DepthRenderer, Edition
+from diffcam.benchmark.build import add_build_arguments, build
+from diffcam.benchmark.glass import add_pane
+from diffcam.benchmark.scenes import read_points
 from diffcam.data import BokehRenderer, read_shard
 from diffcam.errors import DiffcamError
 
@@ -150,6 +152,37 @@ def test_layered_scenes(photos, tmp_path):
     ]
     build(parser.parse_args(options))
     assert len(list(read_shard(tmp_path / "benchmark-layered-000000.tar"))) == 2
+
+
+def test_glass(photos, tmp_path):
+    """The map that methods are given shows the pane; ground truth blurs what is behind it."""
+    parser = argparse.ArgumentParser()
+    add_build_arguments(parser)
+    options = ["--glass", str(photos / "camera"), "--scenes", "1", "--size", "96", "--quality", "0"]
+    build(parser.parse_args([*options, "--output", str(tmp_path), "--gamma", "2.2"]))
+    shard = tmp_path / "benchmark-glass-000000.tar"
+    scene = next(iter(read_shard(shard)))
+    assert scene.source == "glass"
+    edition = Edition([str(shard)], 96, BokehRenderer(gamma=2.2))
+    sample = edition[5]
+    assert sample.subtask == "add_bokeh"
+    assert torch.isnan(sample.exact_disparity).all(), "no metric takes the pane's map for the exact one"
+    fooled = DepthRenderer(BokehRenderer(gamma=2.2))(sample)
+    assert float((fooled - sample.targets[0]).abs().mean()) > 0.005
+
+
+def test_pane():
+    image, disparity = torch.full((3, 80, 100), 0.5), torch.linspace(0, 0.5, 100).expand(1, 80, 100).contiguous()
+    behind_glass, behind, seen = add_pane(image, disparity, torch.Generator().manual_seed(3))
+    pane, frame = seen != disparity, behind != disparity
+    assert 0.1 < pane.float().mean() < 0.4
+    assert len(seen[pane].unique()) == 1
+    assert float(seen[pane][0]) > float(disparity[pane].max())
+    assert (pane | ~frame).all(), "the frame is part of the pane"
+    assert torch.equal(behind_glass[:, ~pane[0]], image[:, ~pane[0]])
+    through = (pane & ~frame)[0]
+    assert float((behind_glass - image)[:, through].min()) >= 0
+    assert float((behind_glass - image)[:, through].max()) < 0.1
 
 
 def test_nothing_to_build(tmp_path):

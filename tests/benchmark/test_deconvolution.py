@@ -11,6 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from diffcam.benchmark import LayeredDeconvolution, OracleDeconvolution, RichardsonLucy, SingleKernel, TwoStage, Wiener
 from diffcam.benchmark.deconvolution import deconvolve, disc, edge_radii, fit_lens
 from diffcam.data import BokehRenderer
+from diffcam.errors import DiffcamError
 from diffcam.functional.bokeh import render_bokeh_reference
 
 
@@ -92,7 +93,7 @@ def test_oracle_beats_copying(edition, psnr):
 def test_oracle_needs_to_be_told(edition):
     from dataclasses import replace
 
-    with pytest.raises(ValueError, match="how its reference was blurred"):
+    with pytest.raises(DiffcamError, match="how its reference was blurred"):
         OracleDeconvolution()(replace(edition[8], reference_blur=None))
 
 
