@@ -120,12 +120,16 @@ def main() -> None:
     fit = np.corrcoef(LEVELS, seconds)[0, 1] ** 2
     print(f"processor time = {offset * 1e3:.1f} + {slope * 1e3:.2f} K ms, R^2 = {fit:.4f}")
 
-    print("other openings and the gradient, K = 20, wall ms (cpu)")
+    print("other openings, the occlusion mode and the gradient, K = 20, wall ms (cpu)")
     bokeh, leaf = torch.tensor([20.0]), image.clone().requires_grad_()
     for aperture in (Aperture(), Aperture(blades=6), Aperture(cat_eye=0.7)):
         fast = partial(render_bokeh, image, disparity, focus, bokeh, aperture=aperture)
         wall, processor = best_seconds(fast, arguments.repeat)
         print(f"  {aperture}: {wall * 1e3:.1f} ({processor * 1e3:.1f})")
+    wall, processor = best_seconds(
+        partial(render_bokeh, image, disparity, focus, bokeh, mode="occlusion"), arguments.repeat
+    )
+    print(f"  occlusion mode: {wall * 1e3:.1f} ({processor * 1e3:.1f})")
     wall, processor = best_seconds(
         lambda: render_bokeh(leaf, disparity, focus, bokeh).sum().backward(), arguments.repeat
     )

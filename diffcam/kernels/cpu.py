@@ -21,10 +21,11 @@ from diffcam.functional.bokeh import polygon_ratio
 from diffcam.kernels.spans import EDGE, Shape, gather_rows, scatter_rows
 
 
-def _shape(aperture: Aperture, reach: int, height: int, width: int) -> Shape | None:
+def _shape(aperture: Aperture, radius: Tensor) -> Shape | None:
     """What ``scatter_rows`` wants to know of an opening; rows and columns of the table count back from its end."""
     if aperture.blades == 0 and aperture.cat_eye == 0:
         return None
+    reach, (height, width) = int(radius.abs().max()) + 1, radius.shape[-2:]
     far_y, far_x = min(reach, height - 1), min(reach, width - 1)
     offset_y, offset_x = (np.roll(np.arange(-far, far + 1), -far) for far in (far_y, far_x))
     ratio = polygon_ratio(torch.from_numpy(offset_y)[:, None], torch.from_numpy(offset_x), aperture).numpy()
@@ -41,9 +42,7 @@ def _run(
     out: list[Tensor],
 ) -> None:
     """Run a compiled function over all images, each in as many bands of rows as torch has threads."""
-    height, width = radius.shape[-2:]
-    shape = _shape(aperture, int(radius.abs().max()) + 1, height, width)
-    threads = torch.get_num_threads()
+    height, threads, shape = radius.shape[-2], torch.get_num_threads(), _shape(aperture, radius)
     edges = np.linspace(0, height, min(threads, height) + 1).astype(int).tolist()
     sources, radii, strengths = values.numpy(), radius.numpy(), strength.numpy()
     results = [tensor.numpy() for tensor in out]
