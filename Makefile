@@ -11,12 +11,14 @@ STARTED := $(VENV)/.started
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow lint format clean
+.PHONY: help install install-all demo test test-slow lint format clean
 
 help:  ## name the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED)  ## make .venv with the pinned stack
+
+install-all: $(OPTIONAL)  ## the same with what is optional; the slow tests try that too
 
 # Stamps are written last. Where an install was killed half-way, $(STARTED) still lies there and the environment is
 # made anew: pip cannot tell a half-unpacked package from a whole one.
@@ -34,8 +36,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(pip_install)
 
-# The slow tests also try what a user may leave out.
-$(OPTIONAL): EXTRAS = test,lint,ray
+$(OPTIONAL): EXTRAS = test,lint,ray,baselines
 $(OPTIONAL): $(INSTALLED)
 	$(pip_install)
 
