@@ -23,6 +23,36 @@ BLOCK = 128
 
 
 @triton.jit
+def _disc_weight(  # type: ignore[no-untyped-def]
+    signed,
+    dy,
+    dx,
+    source_y,
+    source_x,
+    ratio,
+    table,
+    height,
+    width,
+    cut_scale,
+    slope: tl.constexpr,
+    polygon: tl.constexpr,
+    cut: tl.constexpr,
+):
+    """Weight at an offset from a source of signed radius ``signed``, for strength 1."""
+    size = tl.abs(signed)
+    distance = tl.sqrt((dy * dy + dx * dx).to(tl.float32))
+    inset = size - distance
+    if polygon:
+        inset = size * tl.load(ratio + (dy + table) * (2 * table + 1) + dx + table) - distance
+    if cut:
+        from_y = dy - signed * cut_scale * (source_y + 0.5 - height * 0.5)
+        from_x = dx - signed * cut_scale * (source_x + 0.5 - width * 0.5)
+        inset = tl.minimum(inset, size - tl.sqrt(from_y * from_y + from_x * from_x))
+    reached = tl.maximum(tl.abs(dy), tl.abs(dx)) <= size.to(tl.int32) + 1
+    return tl.where(reached, tl.sigmoid(2 * slope * inset), 0.0)
+
+
+@triton.jit
 def _disc_kernel(  # type: ignore[no-untyped-def]
     values,  # (B, 3, H, W) light, or gradient of the light sum
     radius,  # (B, 1, H, W) signed
@@ -34,8 +64,7 @@ def _disc_kernel(  # type: ignore[no-untyped-def]
     height,
     width,
     table,
-    cat_eye,
-    half_diagonal,
+    cut_scale,  # cat-eye per pixel from the image centre
     slope: tl.constexpr,
     polygon: tl.constexpr,
     cut: tl.constexpr,
@@ -43,55 +72,35 @@ def _disc_kernel(  # type: ignore[no-untyped-def]
     block: tl.constexpr,
 ):
     """Sum over the discs around a row's pixels; the source is the neighbour, or the pixel itself for the adjoint."""
-    image = tl.program_id(2).to(tl.int64)
-    y = tl.program_id(1)
-    x = tl.program_id(0) * block + tl.arange(0, block)
+    image, y, x = tl.program_id(2).to(tl.int64), tl.program_id(1), tl.program_id(0) * block + tl.arange(0, block)
     plane = height * width
-    inside = x < width
-    radius += image * plane
-    strength += image * plane
-    values += image * plane * 3
+    channel = tl.arange(0, 4)[:, None]  # three colours, and 1 to sum up the weights
+    inside, here = x < width, y * width + x
     limit = tl.load(limits + image)
-    red = tl.zeros((block,), tl.float32)
-    green = tl.zeros((block,), tl.float32)
-    blue = tl.zeros((block,), tl.float32)
-    total = tl.zeros((block,), tl.float32)
-    signed = tl.load(radius + y * width + x, mask=inside, other=0.0)
-    scale = tl.load(strength + y * width + x, mask=inside, other=0.0)
+    sums = tl.zeros((4, block), tl.float32)
+    signed = tl.load(radius + image * plane + here, mask=inside, other=0.0)
+    scale = tl.load(strength + image * plane + here, mask=inside, other=0.0)
     for step_y in range(tl.maximum(-limit, -y), tl.minimum(limit, height - 1 - y) + 1):
         for step_x in range(-limit, limit + 1):
             # From positions, not from the steps: those are plain integers in the interpreter.
             at_y, at_x = y + step_y, x + step_x
-            near = inside & (at_x >= 0) & (at_x < width)
-            there = at_y * width + at_x
+            near, there = inside & (at_x >= 0) & (at_x < width), at_y * width + at_x
             if adjoint:
                 source_y, source_x, dy, dx = y, x, at_y - y, at_x - x
             else:
                 source_y, source_x, dy, dx = at_y, at_x, y - at_y, x - at_x
-                signed = tl.load(radius + there, mask=near, other=0.0)
-                scale = tl.load(strength + there, mask=near, other=0.0)
-            size = tl.abs(signed)
-            distance = tl.sqrt((dy * dy + dx * dx).to(tl.float32))
-            inset = size - distance
-            if polygon:
-                inset = size * tl.load(ratio + (dy + table) * (2 * table + 1) + dx + table) - distance
-            if cut:
-                shift = signed * cat_eye / half_diagonal
-                from_y = dy - shift * (source_y + 0.5 - height * 0.5)
-                from_x = dx - shift * (source_x + 0.5 - width * 0.5)
-                inset = tl.minimum(inset, size - tl.sqrt(from_y * from_y + from_x * from_x))
-            reached = tl.maximum(tl.abs(dy), tl.abs(dx)) <= size.to(tl.int32) + 1
-            weight = tl.where(near & reached, scale * tl.sigmoid(2 * slope * inset), 0.0)
-            red += weight * tl.load(values + there, mask=near, other=0.0)
-            green += weight * tl.load(values + plane + there, mask=near, other=0.0)
-            blue += weight * tl.load(values + 2 * plane + there, mask=near, other=0.0)
-            total += weight
-    here = y * width + x
-    result += image * plane * 3
-    tl.store(result + here, red, mask=inside)
-    tl.store(result + plane + here, green, mask=inside)
-    tl.store(result + 2 * plane + here, blue, mask=inside)
+                signed = tl.load(radius + image * plane + there, mask=near, other=0.0)
+                scale = tl.load(strength + image * plane + there, mask=near, other=0.0)
+            weight = scale * _disc_weight(
+                signed, dy, dx, source_y, source_x, ratio, table, height, width, cut_scale, slope, polygon, cut
+            )
+            place = values + (image * 3 + channel) * plane + there[None, :]
+            value = tl.load(place, mask=near[None, :] & (channel < 3), other=1.0)
+            sums += tl.where(near, weight, 0.0)[None, :] * value
+    place = (image * 3 + channel) * plane + here[None, :]
+    tl.store(result + place, sums, mask=inside[None, :] & (channel < 3))
     if not adjoint:
+        total = tl.sum(tl.where(channel == 3, sums, 0.0), axis=0)
         tl.store(weights + image * plane + here, total, mask=inside)
 
 
@@ -118,8 +127,7 @@ def _launch(
         height,
         width,
         table,
-        aperture.cat_eye,
-        math.hypot(height, width) / 2,
+        aperture.cat_eye * 2 / math.hypot(height, width),
         slope=EDGE_SLOPE,
         polygon=aperture.blades > 0,
         cut=aperture.cat_eye > 0,

@@ -56,8 +56,8 @@ def test_kernel_compiles_for_real_devices(tmp_path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     tensors = {"values", "radius", "strength", "ratio", "result", "weights"}
-    kinds = {"limits": "*i32", "height": "i32", "width": "i32", "table": "i32", "cat_eye": "fp32"}
-    kinds |= dict.fromkeys(tensors, "*fp32") | {"half_diagonal": "fp32"}
+    kinds = {"limits": "*i32", "height": "i32", "width": "i32", "table": "i32", "cut_scale": "fp32"}
+    kinds |= dict.fromkeys(tensors, "*fp32")
     signature = {name: kinds.get(name, "constexpr") for name in gpu._disc_kernel.arg_names}
     for shaped, adjoint in itertools.product((False, True), repeat=2):
         constants = {"slope": 4.0, "polygon": shaped, "cut": shaped, "adjoint": adjoint, "block": gpu.BLOCK}
