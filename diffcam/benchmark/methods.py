@@ -139,9 +139,10 @@ class Refocuser(Method):
         from diffcam.pipeline import RefocusPipeline
 
         try:
-            self._pipeline = RefocusPipeline.from_pretrained(self.source, adapter=self.adapter).to(self.device)
+            self._pipeline = RefocusPipeline.from_pretrained(self.source, adapter=self.adapter)
         except DiffcamError as error:
             raise NotAvailableError(str(error)) from error
+        self._pipeline.model.to(self.device)
 
     def __call__(self, sample: RefocusSample) -> Tensor:
         """The model's output."""
