@@ -1,6 +1,7 @@
 """Time the CPU renderer against a two-thread brute force of the same definition, both in one run.
 
-On a machine that does other work too, the ratio of processor times (with ``--threads 1``) is the one to trust.
+Threads that wait for one another sleep here instead of spinning (``OMP_WAIT_POLICY``), for both contestants: on a
+machine that does other work too, spinning threads take the processor from the ones they wait for.
 
 Usage: ``python benchmarks/renderer.py [--size 512] [--threads 2] [--repeat 3]``
 """
@@ -9,9 +10,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from collections.abc import Callable
 from functools import partial
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when OpenMP is loaded, that is with torch and numba
 
 import numba
 import numpy as np
