@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffcam.benchmark.build import add_build_arguments, build
-from diffcam.benchmark.grids import write_grids
+from diffcam.benchmark.grids import level_sweep, with_outputs, write_grids
 from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.results import read_results
 from diffcam.benchmark.run import run_method
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="exact",
         help="what methods are given in place of the exact disparity (table 6): exact, zero, masked, cropped, noisy",
     )
+    run_parser.add_argument("--name", help="keep one method's results under this name (a row of an ablation table)")
     run_parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of results")
     run_parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     run_parser.add_argument("--force", action="store_true", help="replace results of other settings")
@@ -71,11 +72,13 @@ def _run(args: argparse.Namespace) -> int:
     names = _chosen(setup, args.methods)
     if args.workers < 1:
         raise DiffcamError(f"--workers {args.workers}: must be at least 1")
+    if args.name and len(names) != 1:
+        raise DiffcamError(f"--name {args.name}: names one run; choose one method with --methods")
     every = list(setup.methods)
     for name in names:
-        count = Count(name, sum(len(scene.numbers) for scene in edition.scenes()))
+        count = Count(args.name or name, sum(len(scene.numbers) for scene in edition.scenes()))
         run_method(
-            name,
+            args.name or name,
             setup.methods[name],
             edition,
             setup.metrics,
@@ -92,6 +95,8 @@ def _run(args: argparse.Namespace) -> int:
     for suffix, form in (("md", Table.markdown), ("tex", Table.latex)):
         (args.output / f"table.{suffix}").write_text("\n".join(map(form, tables)), encoding="utf-8")
     grids = write_grids(edition, results, args.output / "grids")
+    shown = edition.scenes()[len(edition.entries) // 2].scene
+    grids.append(level_sweep(edition, results, args.output / "grids" / "levels.png", shown, with_outputs(results)))
     print("\n\n".join(table.text() for table in tables))
     print(f"\nwritten: {args.output / 'table.md'}, table.tex, {', '.join(path.name for path in grids)} in grids/")
     return 0

@@ -45,7 +45,7 @@ def write_grids(
     Returns:
         Paths of the pictures.
     """
-    shown = [name for name in (methods or results) if name in results and any(results[name].folder.glob("outputs/*"))]
+    shown = list(methods) if methods is not None else with_outputs(results)
     every = edition.scenes()
     chosen = [every[i * len(every) // min(scenes, len(every))] for i in range(min(scenes, len(every)))]
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +61,11 @@ def write_grids(
         draw_grid(["reference", *shown, "target"], rows).save(path)
         paths.append(path)
     return paths
+
+
+def with_outputs(results: Mapping[str, Results]) -> list[str]:
+    """Names of the methods whose outputs are kept."""
+    return [name for name, one in results.items() if any(one.folder.glob("outputs/*.png"))]
 
 
 def level_sweep(

@@ -21,6 +21,10 @@ JOURNAL_FILE = "samples.jsonl"
 RECORD_FILE = "record.json"
 
 
+MODEL = "model"
+"""What ``lightning test`` calls the tested model in its rows."""
+
+
 class Results:
     """One method's results.
 
@@ -42,7 +46,8 @@ class Results:
         if (folder / RECORD_FILE).exists():
             self.record = _read_json(folder / RECORD_FILE)
         if (folder / ROWS_FILE).exists():
-            self.rows = {row.sample: row for row in read_rows(folder / ROWS_FILE)}
+            # a file of `lightning test` also holds its controls
+            self.rows = {row.sample: row for row in read_rows(folder / ROWS_FILE) if row.method in (folder.name, MODEL)}
         if (folder / JOURNAL_FILE).exists():
             self.rows |= {row.sample: row for row in _read_journal(folder / JOURNAL_FILE)}
 
@@ -135,12 +140,13 @@ class Results:
 
 
 def read_results(folder: Path) -> dict[str, Results]:
-    """The results of all methods in a folder, by name, in the order in which they were begun.
+    """The results of all methods in a folder, by name; a log folder of ``lightning test`` counts as a method.
 
     Raises:
         DiffcamError: If there are none.
     """
-    found = [Results(path.parent) for path in folder.glob(f"*/{RECORD_FILE}")]
+    places = {path.parent for name in (RECORD_FILE, ROWS_FILE) for path in folder.glob(f"*/{name}")}
+    found = [Results(place) for place in places]
     if not found:
         raise DiffcamError(f"{folder}: holds no benchmark results; make some with 'diffcam benchmark run'")
     return {results.name: results for results in sorted(found, key=lambda one: (one.record.get("order", 0), one.name))}

@@ -60,11 +60,27 @@ def method_notes(results: Mapping[str, Results]) -> list[str]:
             notes.append(format_missing(name, one.record["not_available"]))
         elif one.record.get("note"):
             notes.append(f"{name}: {one.record['note']}")
+        notes += [f"{name}: {difference}" for difference in _differences(results, one)]
         failures = one.record.get("failures", {})
         if failures:
             number, reason = next(iter(failures.items()))
             notes.append(f"{name}: {len(failures)} samples are missing; the first, {number}: {reason}")
     return notes
+
+
+def _differences(results: Mapping[str, Results], one: Results) -> list[str]:
+    """What sets a run's samples apart from the first run's: figures on other samples do not compare."""
+    editions = [other.record["edition"] for other in results.values() if "edition" in other.record]
+    edition = one.record.get("edition", {})
+    if not edition:
+        return []
+    found = [
+        f"run on another edition ({name} differ)"
+        for name in ("shards", "resolution", "gamma", "highlights")
+        if edition.get(name) != editions[0].get(name)
+    ]
+    perturbation = edition.get("perturbation", "exact")
+    return found + ([] if perturbation == "exact" else [f"given imperfect disparity, {perturbation}"])
 
 
 def paper_table(number: str, results: Mapping[str, Results], interval: bool = True) -> Table:

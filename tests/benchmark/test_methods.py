@@ -37,6 +37,7 @@ def test_renderer_cannot_remove_bokeh(edition):
         assert torch.equal(DepthRenderer()(sample), sample.reference)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_there(tmp_path):
     with pytest.raises(NotAvailableError, match="no such model"):
         Refocuser(str(tmp_path / "absent")).prepare(tmp_path)
