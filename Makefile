@@ -21,10 +21,11 @@ install: $(INSTALLED)  ## make .venv with the pinned stack
 install-all: $(OPTIONAL)  ## the same with what is optional; the slow tests try that too
 
 # Stamps are written last. Where an install was killed half-way, $(STARTED) still lies there and the environment is
-# made anew: pip cannot tell a half-unpacked package from a whole one.
+# made anew: pip cannot tell a half-unpacked package from a whole one. Without --no-compile, pip spends a minute on
+# byte code of which most is never run; what is imported is compiled then.
 define pip_install
 	touch $(STARTED)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[$(EXTRAS)]' || { rm -f $(STARTED); exit 1; }
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable '.[$(EXTRAS)]' || { rm -f $(STARTED); exit 1; }
 	@rm -f $(STARTED) && touch $@
 endef
 
