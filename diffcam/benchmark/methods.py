@@ -111,8 +111,7 @@ class Refocuser(Method):
         device: Where it runs.
     """
 
-    parallel = False
-    without_effect = ("device",)
+    without_effect = ("device", "parallel")
 
     def __init__(
         self,
@@ -127,6 +126,7 @@ class Refocuser(Method):
         self.steps = steps
         self.seed = seed
         self.device = device
+        self.parallel = device == "cpu"  # several processes would crowd a GPU
         self._pipeline: Any = None
         self._session: tuple[RefocusSample, Any] | None = None
 
