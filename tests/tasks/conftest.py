@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -24,9 +26,18 @@ def fit(tmp_path: Path) -> Fit:
             "--trainer.logger.init_args.save_dir", str(folder), "--trainer.default_root_dir", str(folder),
             "--trainer.enable_progress_bar", "false",
         )  # fmt: skip
-        return subprocess.run(
-            [sys.executable, "-m", "diffcam", command, *options, *arguments],
-            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=600,
-        )  # fmt: skip
+        command_line = [sys.executable, "-m", "diffcam", command, *options, *arguments]
+        printed = tmp_path / "printed"
+        with printed.open("w") as file:  # no pipe: loading processes outlive a killed run and would hold it open
+            process = subprocess.Popen(
+                command_line, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=file, stderr=file,
+                start_new_session=True,
+            )  # fmt: skip
+            try:
+                status = process.wait(timeout=600)
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+        return subprocess.CompletedProcess(command_line, status, stderr=printed.read_text())
 
     return run
