@@ -46,8 +46,8 @@ SCENE := $(DEMO)/000000
 
 demo: $(INSTALLED)  ## train for a moment, print the metric table, refocus a photo
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
-	$(BIN)/lightning fit --config configs/refocus.yaml --trainer.max_steps 120 --data.init_args.samples_per_epoch 480 \
-	  --trainer.val_check_interval 60 --trainer.limit_val_batches 4 \
+	$(BIN)/lightning fit --config configs/refocus.yaml --trainer.max_steps 80 --data.init_args.samples_per_epoch 320 \
+	  --trainer.val_check_interval 40 --trainer.limit_val_batches 2 \
 	  --trainer.default_root_dir $(DEMO) --trainer.logger.init_args.save_dir $(DEMO) --trainer.logger.init_args.name fit
 	$(BIN)/lightning test --config configs/refocus.yaml \
 	  --trainer.default_root_dir $(DEMO) --trainer.logger.init_args.save_dir $(DEMO) --trainer.logger.init_args.name test
