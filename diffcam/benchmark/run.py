@@ -177,9 +177,12 @@ def _outcomes(worker: SceneWorker, waiting: Sequence[Sequence[int]], workers: in
         return
     context = multiprocessing.get_context("forkserver")  # not fork: threads of the renderer do not survive it
     context.set_forkserver_preload([__name__])  # torch and the rest are imported once, not by each worker
-    with ProcessPoolExecutor(min(workers, len(waiting)), context, _start_worker, (worker,)) as pool:
+    pool = ProcessPoolExecutor(min(workers, len(waiting)), context, _start_worker, (worker,))
+    try:
         for future in as_completed([pool.submit(_work, numbers) for numbers in waiting]):
             yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupted run ends after the scenes in hand
 
 
 _worker: SceneWorker
