@@ -41,6 +41,10 @@ $(OPTIONAL): EXTRAS = test,lint,ray,baselines
 $(OPTIONAL): $(INSTALLED)
 	$(pip_install)
 
+# Threads that wait for each other sleep instead of spinning: on a machine that does something else besides, spinning
+# made training ten times slower; on an idle one it gains little.
+export OMP_WAIT_POLICY := passive
+
 DEMO := outputs/demo
 SCENE := $(DEMO)/000000
 
