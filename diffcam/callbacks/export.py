@@ -32,8 +32,9 @@ class ModelExport(Callback):
         averages = [callback for callback in trainer.callbacks if isinstance(callback, EMA)]  # type: ignore[attr-defined]
         for average in averages:
             average.swap_in(pl_module)
+        logs = trainer.log_dir or trainer.default_root_dir  # a collective call: every rank must make it
         if trainer.is_global_zero:
-            folder = Path(self.folder) if self.folder else Path(trainer.log_dir or trainer.default_root_dir) / "export"
+            folder = Path(self.folder) if self.folder else Path(logs) / "export"
             self._write(trainer, pl_module, folder)
             rank_zero_info(f"exported the model to {folder}")
         for average in averages:

@@ -48,9 +48,10 @@ class SampleGrid(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the grid."""
+        logs = trainer.log_dir or trainer.default_root_dir  # a collective call: every rank must make it
         if not self._shown or not trainer.is_global_zero or trainer.sanity_checking:
             return
-        folder = Path(self.folder) if self.folder else Path(trainer.log_dir or trainer.default_root_dir) / "samples"
+        folder = Path(self.folder) if self.folder else Path(logs) / "samples"
         folder.mkdir(parents=True, exist_ok=True)
         grid = torch.cat(self._shown[: self.rows], dim=-2)
         pixels = (grid.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
