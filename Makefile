@@ -29,7 +29,7 @@ define pip_install
 	@rm -f $(STARTED) && touch $@
 endef
 
-$(INSTALLED): EXTRAS = test,lint
+$(INSTALLED): EXTRAS = test,lint,notebooks
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffcam needs Python 3.11 or newer: make PYTHON=python3.11")'
 	@if [ -e $(STARTED) ]; then echo "An earlier install was cut off; starting anew."; rm -rf $(VENV); fi
@@ -37,7 +37,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(pip_install)
 
-$(OPTIONAL): EXTRAS = test,lint,ray,baselines
+$(OPTIONAL): EXTRAS = test,lint,notebooks,ray,baselines
 $(OPTIONAL): $(INSTALLED)
 	$(pip_install)
 
