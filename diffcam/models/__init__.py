@@ -3,11 +3,18 @@
 from diffcam.models.adapters import FullTraining, LoRA, Training
 from diffcam.models.checkpoint import load_flux_codec, load_flux_transformer, load_model, load_preview_codec
 from diffcam.models.codec import Codec, PatchCodec, VAECodec, token_channels, token_pixels
-from diffcam.models.parametrisation import Parametrisation, ResidualOutput, TransferOutput, VelocityOutput
+from diffcam.models.parametrisation import (
+    BlurStackOutput,
+    Parametrisation,
+    ResidualOutput,
+    TransferOutput,
+    VelocityOutput,
+)
 from diffcam.models.refocus import RefocusModel
 from diffcam.models.transformer import Conditions, RefocusTransformer
 
 __all__ = [
+    "BlurStackOutput",
     "Codec",
     "Conditions",
     "FullTraining",

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from diffcam.functional.blur_stack import blur_bands, mix_bands
 from diffcam.functional.flow import velocity_from_clean
+from diffcam.functional.tokens import unpatchify
+from diffcam.models.codec import Codec, token_channels
 
 
 class Parametrisation(Protocol):
     """Turns the transformer's output tokens into a velocity."""
 
-    outputs: int
-    """Output channels per token channel."""
+    def channels(self, codec: Codec) -> int:
+        """Output channels of a token."""
+        ...
 
-    def velocity(self, output_BNC: Tensor, noisy_BNC: Tensor, reference_BNC: Tensor, timestep_B: Tensor) -> Tensor:
-        """Velocity tokens ``(B, N, C)``.
+    def basis(self, reference_BCHW: Tensor) -> Tensor:
+        """What the output works on, from the reference latents: computed once a photo; ``(B, ...)``."""
+        ...
+
+    def velocity(
+        self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
+    ) -> Tensor:
+        """Velocity latents ``(B, C, H, W)``.
 
         Args:
-            output_BNC: ``(B, N, outputs * C)`` transformer output.
-            noisy_BNC: Noisy tokens I^t.
-            reference_BNC: Reference tokens I_r.
+            output_BNC: ``(B, N, channels)`` transformer output.
+            noisy_BCHW: Noisy latents I^t.
+            basis: Result of :meth:`basis`, ``(B, ...)``.
             timestep_B: t in [0, 1].
+            codec: Between tokens and latents.
         """
         ...
 
@@ -30,11 +42,19 @@ class Parametrisation(Protocol):
 class VelocityOutput:
     """The output is the velocity itself: the paper's, and FLUX's."""
 
-    outputs = 1
+    def channels(self, codec: Codec) -> int:
+        """Those of a token."""
+        return token_channels(codec)
 
-    def velocity(self, output_BNC: Tensor, noisy_BNC: Tensor, reference_BNC: Tensor, timestep_B: Tensor) -> Tensor:
+    def basis(self, reference_BCHW: Tensor) -> Tensor:
+        """The reference, which is not used."""
+        return reference_BCHW
+
+    def velocity(
+        self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
+    ) -> Tensor:
         """The output, unchanged."""
-        return output_BNC
+        return codec.unpack(output_BNC, *noisy_BCHW.shape[-2:])
 
 
 class ResidualOutput:
@@ -43,24 +63,76 @@ class ResidualOutput:
     Pixel tokens wider than the model cannot carry noise through it, so a direct velocity fails there; this cannot.
     """
 
-    outputs = 1
+    def channels(self, codec: Codec) -> int:
+        """Those of a token."""
+        return token_channels(codec)
 
-    def velocity(self, output_BNC: Tensor, noisy_BNC: Tensor, reference_BNC: Tensor, timestep_B: Tensor) -> Tensor:
+    def basis(self, reference_BCHW: Tensor) -> Tensor:
+        """The reference."""
+        return reference_BCHW
+
+    def velocity(
+        self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
+    ) -> Tensor:
         """``(I^t - I) / t``."""
-        return velocity_from_clean(noisy_BNC, reference_BNC + output_BNC, timestep_B)
+        clean_BCHW = basis + codec.unpack(output_BNC, *noisy_BCHW.shape[-2:])
+        return velocity_from_clean(noisy_BCHW, clean_BCHW, timestep_B)
 
 
 class TransferOutput:
-    """The output is a transfer function for the reference and a residual: ``I = (1 + gain) I_r + residual``.
+    """The output is a transfer function for the reference and a residual: ``I = (1 + gain) I_r + residual``, by token.
 
     On tokens that hold frequencies, defocus (and its undoing) multiplies each by the ratio of two lens transfer
     functions: the model has only to name that ratio, and the residual adds what comes from across the patch border.
     """
 
-    outputs = 2
+    def channels(self, codec: Codec) -> int:
+        """Gain and residual of every channel of a token."""
+        return 2 * token_channels(codec)
 
-    def velocity(self, output_BNC: Tensor, noisy_BNC: Tensor, reference_BNC: Tensor, timestep_B: Tensor) -> Tensor:
+    def basis(self, reference_BCHW: Tensor) -> Tensor:
+        """The reference."""
+        return reference_BCHW
+
+    def velocity(
+        self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
+    ) -> Tensor:
         """``(I^t - I) / t``."""
         gain_BNC, residual_BNC = output_BNC.chunk(2, dim=-1)
-        clean_BNC = (1 + gain_BNC) * reference_BNC + residual_BNC
-        return velocity_from_clean(noisy_BNC, clean_BNC, timestep_B)
+        clean_BNC = (1 + gain_BNC) * codec.pack(basis.float()) + residual_BNC
+        return velocity_from_clean(noisy_BCHW, codec.unpack(clean_BNC, *noisy_BCHW.shape[-2:]), timestep_B)
+
+
+class BlurStackOutput:
+    """The output says how much of each blur band to keep, and a residual: ``I = I_r + sum_k gain_k B_k + residual``.
+
+    ``B_k`` is what a disc blur of radius ``RADII[k]`` takes away from the one before it. A gain of -1 removes a band,
+    as defocus does; a positive one raises it, as the undoing of defocus does. Gains are one map a band, ``GRID`` x
+    ``GRID`` values a token, interpolated in between, so that there are no borders; the residual adds what no local
+    blur explains.
+    """
+
+    RADII = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
+    """In latent pixels."""
+    GRID = 2
+
+    def channels(self, codec: Codec) -> int:
+        """The gains, then the channels of a token."""
+        return len(self.RADII) * self.GRID**2 + token_channels(codec)
+
+    def basis(self, reference_BCHW: Tensor) -> Tensor:
+        """The reference and its bands, ``(B, 1 + K, C, H, W)``."""
+        bands_BKCHW = blur_bands(reference_BCHW, self.RADII)
+        return torch.cat([reference_BCHW.float()[:, None], bands_BKCHW], dim=1)
+
+    def velocity(
+        self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
+    ) -> Tensor:
+        """``(I^t - I) / t``."""
+        height, width = noisy_BCHW.shape[-2:]
+        gains_BNC, residual_BNC = output_BNC.split([len(self.RADII) * self.GRID**2, token_channels(codec)], dim=-1)
+        gains_BKhw = unpatchify(
+            gains_BNC, self.GRID, height // codec.patch * self.GRID, width // codec.patch * self.GRID
+        )
+        clean_BCHW = basis[:, 0] + mix_bands(basis[:, 1:], gains_BKhw) + codec.unpack(residual_BNC, height, width)
+        return velocity_from_clean(noisy_BCHW, clean_BCHW, timestep_B)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -40,8 +41,7 @@ class RefocusModel(nn.Module):
         self.transformer = transformer
         self.parametrisation = parametrisation if parametrisation is not None else VelocityOutput()
         self.shift = shift
-        channels = token_channels(codec)
-        wanted = (channels, channels * self.parametrisation.outputs)
+        wanted = (token_channels(codec), self.parametrisation.channels(codec))
         found = (transformer.base.config.in_channels, transformer.base.out_channels)
         if found != wanted:
             raise ValueError(f"the transformer has (in, out) channels {found}, codec and parametrisation need {wanted}")
@@ -60,11 +60,10 @@ class RefocusModel(nn.Module):
         """
         height, width = reference_B3HW.shape[-2:]
         side = self.token_pixels
-        tokens = [
-            self.codec.pack(self.codec.encode(image))
-            for image in (reference_B3HW, disparity_B1HW.expand(-1, 3, -1, -1))
-        ]
-        return self.transformer.conditions(tokens[0], tokens[1], (height // side, width // side))
+        latents = [self.codec.encode(image) for image in (reference_B3HW, disparity_B1HW.expand(-1, 3, -1, -1))]
+        reference_BNC, disparity_BNC = (self.codec.pack(latent) for latent in latents)
+        conditions = self.transformer.conditions(reference_BNC, disparity_BNC, (height // side, width // side))
+        return replace(conditions, basis=self.parametrisation.basis(latents[0]))
 
     def velocity(self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
         """The network X of paper eq. 1, on latents.
@@ -80,10 +79,8 @@ class RefocusModel(nn.Module):
         """
         noisy_BNC = self.codec.pack(noisy_BCHW)
         output_BNC = self.transformer(noisy_BNC, timestep_B, cameras, conditions).float()
-        times = len(noisy_BNC) // len(conditions.reference)
-        reference_BNC = conditions.reference.repeat_interleave(times, 0).float()
-        velocity_BNC = self.parametrisation.velocity(output_BNC, noisy_BNC.float(), reference_BNC, timestep_B)
-        return self.codec.unpack(velocity_BNC, *noisy_BCHW.shape[-2:])
+        basis = conditions.basis.repeat_interleave(len(noisy_BNC) // len(conditions.basis), 0)
+        return self.parametrisation.velocity(output_BNC, noisy_BCHW.float(), basis, timestep_B, self.codec)
 
     def noise(self, conditions: Conditions, cameras: int, generator: torch.Generator) -> Tensor:
         """Unit Gaussian latents ``(cameras, C, h, w)`` for photos of these conditions."""

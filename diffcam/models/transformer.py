@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -27,12 +27,14 @@ class Conditions:
         disparity: ``(B, N, C)`` tokens of the disparity map.
         grid: Rows and columns of the token grid; N is their product.
         memory: One :class:`Memory` a block in cached attention, otherwise None.
+        basis: ``(B, ...)`` what the output parametrisation works on; empty for the transformer alone.
     """
 
     reference: Tensor
     disparity: Tensor
     grid: tuple[int, int]
     memory: tuple[Memory, ...] | None = None
+    basis: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 class RefocusTransformer(nn.Module):

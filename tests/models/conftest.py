@@ -7,15 +7,15 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 
-from diffcam.models import PatchCodec, RefocusModel, RefocusTransformer, TransferOutput
+from diffcam.models import BlurStackOutput, PatchCodec, RefocusModel, RefocusTransformer
 
 
-def _make_base(channels: int = 48, outputs: int = 1, guidance: bool = False) -> FluxTransformer2DModel:
+def _make_base(channels: int = 48, outputs: int | None = None, guidance: bool = False) -> FluxTransformer2DModel:
     """A small transformer of FLUX's class with random weights."""
     torch.manual_seed(0)
     return FluxTransformer2DModel(
         in_channels=channels,
-        out_channels=channels * outputs,
+        out_channels=outputs or channels,
         num_layers=2,
         num_single_layers=2,
         attention_head_dim=16,
@@ -35,8 +35,9 @@ def make_base() -> Callable[..., FluxTransformer2DModel]:
 @pytest.fixture
 def make_model() -> Callable[..., RefocusModel]:
     def make(patch: int = 4, **options: Any) -> RefocusModel:
-        parametrisation = TransferOutput()
-        base = _make_base(3 * patch**2, parametrisation.outputs)
-        return RefocusModel(PatchCodec(patch), RefocusTransformer(base, **options), parametrisation)
+        parametrisation = BlurStackOutput()
+        codec = PatchCodec(patch)
+        base = _make_base(3 * patch**2, parametrisation.channels(codec))
+        return RefocusModel(codec, RefocusTransformer(base, **options), parametrisation)
 
     return make

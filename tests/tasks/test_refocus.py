@@ -15,7 +15,7 @@ from diffcam.camera import CameraBatch
 from diffcam.data import BokehRenderer, DepthDropout, GridPairing, RefocusBatch, RefocusDataModule
 from diffcam.errors import DiffcamError
 from diffcam.functional.stacking import stack_masks
-from diffcam.models import FullTraining, PatchCodec, RefocusModel, RefocusTransformer, TransferOutput
+from diffcam.models import BlurStackOutput, FullTraining, PatchCodec, RefocusModel, RefocusTransformer
 from diffcam.models.adapters import trained_parameters
 from diffcam.tasks import RefocusTask
 
@@ -23,9 +23,9 @@ SHARDS = Path(__file__).parents[2] / "data_shards"
 
 
 def _task(width: int = 1, blocks: int = 1, **options: Any) -> RefocusTask:
-    parametrisation = TransferOutput()
+    parametrisation = BlurStackOutput()
     base = FluxTransformer2DModel(
-        in_channels=768, out_channels=1536, num_layers=blocks, num_single_layers=blocks, attention_head_dim=32,
+        in_channels=768, out_channels=796, num_layers=blocks, num_single_layers=blocks, attention_head_dim=32,
         num_attention_heads=width, joint_attention_dim=8, pooled_projection_dim=8, axes_dims_rope=(8, 12, 12),
     )  # fmt: skip
     transformer = RefocusTransformer(base, "cached", rotary_theta=100.0)

@@ -1,0 +1,61 @@
+"""A photo blurred by discs of growing radius, as bands that add up to the photo.
+
+Where depth is constant, defocus is such a disc blur: a picture with any blur, or with less blur than the photo has, is
+near a mixture of these bands with weights that vary slowly over the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffcam.functional.bokeh import EDGE_SLOPE
+
+
+def disc_blur(image_BCHW: Tensor, radius: float) -> Tensor:
+    """Mean over a disc around every pixel; the renderer's result for one radius everywhere and gamma 1.
+
+    Args:
+        image_BCHW: Any values.
+        radius: In pixels, positive. The disc's edge is the renderer's; what lies outside the frame is left out.
+
+    Returns:
+        The same shape, float32.
+    """
+    height, width = image_BCHW.shape[-2:]
+    reach = int(radius) + 1
+    offset = torch.arange(-reach, reach + 1, device=image_BCHW.device, dtype=torch.float32)
+    distance = torch.hypot(offset[:, None], offset)
+    disc = 0.5 + 0.5 * torch.tanh(EDGE_SLOPE * (radius - distance))
+    size = (height + 2 * reach, width + 2 * reach)
+    inside = torch.ones(1, 1, height, width, device=image_BCHW.device)
+    summed, covered = (
+        torch.fft.irfft2(torch.fft.rfft2(plane, s=size) * torch.fft.rfft2(disc, s=size), s=size)
+        [..., reach : reach + height, reach : reach + width]
+        for plane in (image_BCHW.float(), inside)
+    )  # fmt: skip
+    return summed / covered
+
+
+def blur_bands(image_BCHW: Tensor, radii: Sequence[float]) -> Tensor:
+    """What each disc takes away from the one before it.
+
+    Args:
+        image_BCHW: Any values.
+        radii: Growing, in pixels.
+
+    Returns:
+        ``(B, len(radii), C, H, W)``; the image minus all bands is the image blurred by the last radius.
+    """
+    stack = [image_BCHW.float(), *(disc_blur(image_BCHW, radius) for radius in radii)]
+    return torch.stack([sharper - softer for sharper, softer in pairwise(stack)], dim=1)
+
+
+def mix_bands(bands_BKCHW: Tensor, gains_BKhw: Tensor) -> Tensor:
+    """Sum of the bands, each weighted by its own coarse map, which is interpolated bilinearly; ``(B, C, H, W)``."""
+    gains = F.interpolate(gains_BKhw, size=bands_BKCHW.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.einsum("bkchw,bkhw->bchw", bands_BKCHW, gains)

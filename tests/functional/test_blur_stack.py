@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from diffcam.functional.blur_stack import blur_bands, disc_blur, mix_bands
+from diffcam.functional.bokeh import render_bokeh_reference
+
+
+def _image(height: int = 40, width: int = 48) -> torch.Tensor:
+    return torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("radius", [1.0, 3.3, 7.0])
+def test_is_the_renderer_of_one_radius(radius: float) -> None:
+    image = _image()
+    flat = torch.full((2, 1, 40, 48), 0.5)
+    rendered = render_bokeh_reference(image, flat, torch.full((2,), 0.25), torch.full((2,), 4 * radius), gamma=1.0)
+    torch.testing.assert_close(disc_blur(image, radius), rendered, atol=2e-4, rtol=0)
+
+
+def test_radius_of_a_disc_is_the_asked_one() -> None:
+    point = torch.zeros(1, 1, 65, 65)
+    point[..., 32, 32] = 1.0
+    disc = disc_blur(point, 9.0)[0, 0]
+    assert disc.sum().item() == pytest.approx(1.0, abs=1e-4)
+    offset = torch.arange(65.0) - 32
+    assert (disc.sum(0) * offset.square()).sum().sqrt().item() == pytest.approx(9.0 / 2, rel=0.02)  # sigma = r / 2
+
+
+def test_bands_add_up_to_the_image() -> None:
+    image = _image()
+    bands = blur_bands(image, (1.0, 2.0, 5.0))
+    assert bands.shape == (2, 3, 3, 40, 48)
+    torch.testing.assert_close(image - bands.sum(1), disc_blur(image, 5.0), atol=1e-5, rtol=0)
+
+
+def test_gains_of_minus_one_blur() -> None:
+    image = _image()
+    bands = blur_bands(image, (1.0, 2.0, 5.0))
+    gains = torch.tensor([-1.0, -1.0, 0.0])[None, :, None, None].expand(2, 3, 5, 6)
+    torch.testing.assert_close(image + mix_bands(bands, gains), disc_blur(image, 2.0), atol=1e-5, rtol=0)
