@@ -11,7 +11,15 @@ from diffcam.benchmark.edition import Edition
 from diffcam.benchmark.external import External
 from diffcam.benchmark.grids import level_sweep, write_grids
 from diffcam.benchmark.image_editing import ImageEditing
-from diffcam.benchmark.methods import Copy, DepthRenderer, GroundTruth, Method, NotAvailableError, Refocuser
+from diffcam.benchmark.methods import (
+    Copy,
+    DepthRenderer,
+    GroundTruth,
+    ImperfectDepth,
+    Method,
+    NotAvailableError,
+    Refocuser,
+)
 from diffcam.benchmark.results import Results, read_results
 from diffcam.benchmark.run import run_method
 from diffcam.benchmark.tables import paper_table, result_tables
@@ -26,6 +34,7 @@ __all__ = [
     "External",
     "GroundTruth",
     "ImageEditing",
+    "ImperfectDepth",
     "LayeredDeconvolution",
     "Method",
     "NotAvailableError",

@@ -27,9 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add_build_arguments(actions.add_parser("build", help="make benchmark shards from folders of photos"))
     run_parser = actions.add_parser("run", help="run methods on an edition, print and write the tables and grids")
-    run_parser.add_argument(
-        "--config", type=Path, default=DEFAULT_SETUP, help="edition, metrics and methods (default %(default)s)"
-    )
+    table_parser = actions.add_parser("table", help="print tables from a folder of results")
+    for subparser in (run_parser, table_parser):
+        subparser.add_argument(
+            "--config",
+            type=Path,
+            nargs="+",
+            default=[DEFAULT_SETUP],
+            help="edition, metrics and methods; a later file replaces what an earlier one says (default: %(default)s)",
+        )
     run_parser.add_argument("--shards", nargs="+", help="other shards than the config's")
     run_parser.add_argument("--resolution", type=int, help="another side of the square than the config's, in pixels")
     run_parser.add_argument("--methods", nargs="+", metavar="NAME", help="only these of the config's methods")
@@ -42,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of results")
     run_parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     run_parser.add_argument("--force", action="store_true", help="replace results of other settings")
-    table_parser = actions.add_parser("table", help="print tables from a folder of results")
     table_parser.add_argument("results", type=Path, nargs="?", default=DEFAULT_OUTPUT, help="folder of results")
-    table_parser.add_argument("--config", type=Path, default=DEFAULT_SETUP, help="names the metrics")
     table_parser.add_argument("--paper", nargs="*", choices=sorted(TABLES), metavar="TABLE", help=_paper_help())
     table_parser.add_argument("--format", choices=sorted(FORMATS), default="text")
     table_parser.add_argument("--no-intervals", action="store_true", help="leave the bootstrap intervals away")
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    setup = read_setup(args.config)
+    setup = read_setup(*args.config)
     edition = setup.edition(args.shards, args.resolution, args.depth)
     names = _chosen(setup, args.methods)
     if args.workers < 1:
@@ -106,7 +110,7 @@ def _table(args: argparse.Namespace) -> int:
     results = read_results(args.results)
     interval = not args.no_intervals
     if args.paper is None:
-        tables = result_tables(results, read_setup(args.config).metrics, args.results.name, interval)
+        tables = result_tables(results, read_setup(*args.config).metrics, args.results.name, interval)
     else:
         tables = [paper_table(number, results, interval) for number in args.paper or TABLES]
     print("\n\n".join(FORMATS[args.format](table) for table in tables))

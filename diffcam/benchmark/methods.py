@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from torch import Tensor
 
 from diffcam.camera import focus_pixel
 from diffcam.data.batch import RefocusSample
+from diffcam.data.perturbation import Perturbation
+from diffcam.data.randomness import derived_generator
 from diffcam.data.rendering import BokehRenderer
 from diffcam.errors import DiffcamError
 
@@ -46,6 +51,10 @@ class Method(ABC):
         Raises:
             NotAvailableError: If the method cannot run.
         """
+
+    def fingerprint(self) -> str:
+        """Of the weights that outputs depend on: results of other weights are not taken for this method's."""
+        return ""
 
     def selects(self, number: int, subtask: str) -> bool:
         """Whether the method takes part in a sample; asked before anything is decoded."""
@@ -130,6 +139,13 @@ class Refocuser(Method):
         self._pipeline: Any = None
         self._session: tuple[RefocusSample, Any] | None = None
 
+    def fingerprint(self) -> str:
+        """Of the model's folder, or of the adapter alone: a FLUX base is known by its name."""
+        from diffcam.models.checkpoint import packaged
+
+        folder = Path(self.adapter) if self.adapter else packaged(self.source) or Path(self.source)
+        return hash_files(sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")]))
+
     def prepare(self, folder: Path) -> None:
         """Load the pipeline.
 
@@ -160,6 +176,53 @@ class Refocuser(Method):
         session = self._pipeline.open(Photo.from_image(to_picture(sample.reference)), sample.disparity[0])
         self._session = (sample, session)
         return session
+
+
+class ImperfectDepth(Method):
+    """Another method, given imperfect disparity (paper, tables 4 and 6).
+
+    Args:
+        method: The method.
+        perturbation: Of the disparity; drawn as for ``--depth``, so that both ways give the same samples.
+        seed: Of the perturbation.
+    """
+
+    without_effect = ("note", "keeps_outputs", "parallel")
+
+    def __init__(self, method: Method, perturbation: Perturbation, seed: int = 0) -> None:
+        self.method = method
+        self.perturbation = perturbation
+        self.seed = seed
+        self.note = f"given imperfect disparity, {type(perturbation).__name__} {vars(perturbation)}"
+        self.keeps_outputs = method.keeps_outputs
+        self.parallel = method.parallel
+
+    def fingerprint(self) -> str:
+        """The method's."""
+        return self.method.fingerprint()
+
+    def prepare(self, folder: Path) -> None:
+        """Load what the method needs."""
+        self.method.prepare(folder)
+
+    def selects(self, number: int, subtask: str) -> bool:
+        """What the method selects."""
+        return self.method.selects(number, subtask)
+
+    def __call__(self, sample: RefocusSample) -> Tensor:
+        """The method's output."""
+        generator = derived_generator("benchmark", self.seed, sample.index)
+        return self.method(replace(sample, disparity=self.perturbation(sample.disparity, generator)))
+
+    def close(self) -> None:
+        """Let go of what the method took."""
+        self.method.close()
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """SHA-256 over the contents of those paths that are files; "" if none is."""
+    digests = [hashlib.sha256(path.read_bytes()).digest() for path in paths if path.is_file()]
+    return hashlib.sha256(b"".join(digests)).hexdigest() if digests else ""
 
 
 def render_target(renderer: BokehRenderer, image_3HW: Tensor, sample: RefocusSample) -> Tensor:

@@ -13,7 +13,7 @@ class Quoted:
 
     Args:
         label: Its name there.
-        figures: One a column; None where the paper prints none.
+        figures: One a column; None where the paper prints none; empty for a row that only we have.
         run: Name of our run of the same kind in an ablation table; "" where every run may be compared.
     """
 
@@ -96,6 +96,8 @@ TABLES: dict[str, PaperTable] = {
         (
             Quoted("w/o stacking", (0.962, 0.030, 0.861, 0.858, 0.041, 0.200, 24.350), "no-stacking"),
             Quoted("w/ stacking", _FULL, "full"),
+            Quoted("w/ stacking, masks of 8 pixels", (), "coarse-stacking"),
+            Quoted("control: weighted flow loss", (), "reweighting"),
         ),
     ),
     "6": PaperTable(

@@ -56,12 +56,13 @@ class Results:
         """Name of the method."""
         return self.folder.name
 
-    def open(self, settings: Mapping[str, Any], force: bool = False) -> None:
+    def open(self, settings: Mapping[str, Any], force: bool = False, **facts: Any) -> None:
         """Begin or continue a run.
 
         Args:
-            settings: All that rows and outputs depend on: edition and method.
+            settings: All that rows and outputs depend on: edition, method and its files.
             force: Forget results of other settings instead of refusing.
+            facts: Further entries of the record.
 
         Raises:
             DiffcamError: If the folder holds results of other settings.
@@ -76,7 +77,7 @@ class Results:
                 )
             self._forget()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.record = {**self.record, **settings}
+        self.record = {**self.record, **settings, **facts}
         self._write_record()
 
     def add(self, rows: Sequence[Row]) -> None:

@@ -145,7 +145,9 @@ def run_method(
         DiffcamError: If the folder holds results of other settings.
     """
     results = Results(folder / name)
-    results.open({"edition": edition.identity(), "method": describe(method), "order": order}, force)
+    weights = method.fingerprint() or results.record.get("weights", "")  # outputs stay good where weights are gone
+    settings = {"edition": edition.identity(), "method": describe(method), "weights": weights}
+    results.open(settings, force, order=order)
     worker = SceneWorker(name, method, edition, metrics, folder / name)
     columns = {metric.column for metric in worker.scorer.available}
     done = {number for number, row in results.rows.items() if columns <= set(row.scores)}

@@ -59,19 +59,20 @@ class Setup:
         return Edition(shards or self.shards, resolution or self.resolution, self.renderer, DEPTHS[depth])
 
 
-def read_setup(path: Path) -> Setup:
-    """Read a benchmark config.
+def read_setup(*paths: Path) -> Setup:
+    """Read a benchmark config, or several: what a later one says replaces what an earlier one said.
 
     Raises:
-        DiffcamError: If the file is missing or does not describe a benchmark.
+        DiffcamError: If a file is missing or they do not describe a benchmark.
     """
     parser = ArgumentParser(exit_on_error=False, parser_mode="omegaconf")
     parser.add_argument("--config", action="config")
     parser.add_class_arguments(Setup, as_group=False)
-    if not path.is_file():
-        raise DiffcamError(f"--config {path}: no such file")
+    for path in paths:
+        if not path.is_file():
+            raise DiffcamError(f"--config {path}: no such file")
     try:
-        parsed = parser.instantiate(parser.parse_args([f"--config={path}"]))
+        parsed = parser.instantiate(parser.parse_args([f"--config={path}" for path in paths]))
     except Exception as error:  # jsonargparse raises its own kinds, and what a constructor refuses
-        raise DiffcamError(f"{path}: {' '.join(str(error).split())}") from error
+        raise DiffcamError(f"{', '.join(map(str, paths))}: {' '.join(str(error).split())}") from error
     return Setup(**{name: parsed[name] for name in Setup.__dataclass_fields__})

@@ -100,7 +100,7 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
     for label, name in _measured(layout, results):
         rows = list(results[name].rows.values())
         lines.append((label, name, *(_cell(rows, subtask, m, missing, interval) for subtask, m in columns)))
-    lines += [_quoted_line(row, [metric for _, metric in columns]) for row in layout.rows]
+    lines += [_quoted_line(row, [metric for _, metric in columns]) for row in layout.rows if row.figures]
     notes = [f"{QUOTED}: printed in the paper, measured on its own benchmark, which is not public"]
     notes += [metric.note for metric in {m.column: m for _, m in columns}.values() if metric.note]
     notes += [format_missing(m.label, missing[m.column]) for _, m in columns if m.column in missing]

@@ -17,7 +17,7 @@ from diffcam.benchmark.deconvolution import (
     deconvolve,
     edge_radii,
 )
-from diffcam.benchmark.methods import Method, NotAvailableError, render_target
+from diffcam.benchmark.methods import Method, NotAvailableError, hash_files, render_target
 from diffcam.data.batch import RefocusSample
 from diffcam.data.rendering import BokehRenderer
 
@@ -28,6 +28,10 @@ class Deblur(ABC):
     note: str = ""
     without_effect: tuple[str, ...] = ("note", "device")
     """Public attributes that no output depends on."""
+
+    def fingerprint(self) -> str:
+        """Of the files that outputs depend on."""
+        return ""
 
     def prepare(self) -> None:
         """Load what is needed.
@@ -79,6 +83,10 @@ class Restormer(Deblur):
         self.note = f"Restormer weights {self.weights.name}"
         self._network: Any = None
 
+    def fingerprint(self) -> str:
+        """Of the weights."""
+        return hash_files([self.weights])
+
     def prepare(self) -> None:
         """Load the network.
 
@@ -121,6 +129,10 @@ class DeblurOnly(Method):
         self.deblur = deblur
         self.note = deblur.note
 
+    def fingerprint(self) -> str:
+        """The deblurring method's."""
+        return self.deblur.fingerprint()
+
     def prepare(self, folder: Path) -> None:
         """Load the deblurring method."""
         self.deblur.prepare()
@@ -146,6 +158,10 @@ class TwoStage(Method):
         self.deblur = deblur
         self.renderer = renderer or BokehRenderer()
         self.note = f"two stages: {deblur.note}, then the renderer"
+
+    def fingerprint(self) -> str:
+        """The deblurring method's."""
+        return self.deblur.fingerprint()
 
     def prepare(self, folder: Path) -> None:
         """Load the deblurring method."""

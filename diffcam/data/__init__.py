@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from diffcam.data.batch import RefocusBatch, RefocusSample, collate
-from diffcam.data.mixture import EqualThenLinear, Mixture, Proportional
+from diffcam.data.mixture import EqualThenLinear, Mixture, Proportional, SingleKind
 from diffcam.data.pairing import ContinuousPairing, GridPairing, Pairing, StoredPairing
 from diffcam.data.perturbation import (
     DepthDropout,
@@ -43,6 +43,7 @@ __all__ = [
     "SceneEntry",
     "Sequential",
     "ShardIndex",
+    "SingleKind",
     "StoredPairing",
     "Variant",
     "collate",

@@ -35,6 +35,28 @@ class Proportional(Mixture):
         return _proportions(scenes).expand(len(step_N), -1)
 
 
+class SingleKind(Mixture):
+    """One kind of scene alone, whatever else is in the shards (paper, table 3).
+
+    Args:
+        kind: The kind.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def probabilities(self, step_N: Tensor, scenes: Mapping[str, int]) -> Tensor:
+        """See :meth:`Mixture.probabilities`.
+
+        Raises:
+            DiffcamError: If there is no scene of that kind.
+        """
+        if self.kind not in scenes:
+            raise DiffcamError(f"the training shards hold no scene of kind {self.kind!r}, only {', '.join(scenes)}")
+        chosen = torch.tensor([float(kind == self.kind) for kind in scenes], dtype=torch.float64)
+        return chosen.expand(len(step_N), -1)
+
+
 class EqualThenLinear(Mixture):
     """Equal chances first, then a linear change until only one kind is left (paper, section 3.3 and appendix D).
 

@@ -12,7 +12,7 @@ from diffcam.functional.flow import (
 )
 from diffcam.functional.geometry import Frame, resize
 from diffcam.functional.sharpness import laplacian, laplacian_variance, luminance
-from diffcam.functional.stacking import downsample_masks, stack, stack_masks, stacking_loss
+from diffcam.functional.stacking import downsample_masks, sharpness_weighted_loss, stack, stack_masks, stacking_loss
 from diffcam.functional.tokens import (
     apply_rotary,
     focus_positions,
@@ -41,6 +41,7 @@ __all__ = [
     "resize",
     "rotary_table",
     "sampling_timesteps",
+    "sharpness_weighted_loss",
     "shift_timesteps",
     "stack",
     "stack_masks",

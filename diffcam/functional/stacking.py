@@ -54,3 +54,8 @@ def stacking_loss(masks_nB1HW: Tensor, targets_nBCHW: Tensor, predictions_nBCHW:
     """
     difference = stack(masks_nB1HW, targets_nBCHW) - stack(masks_nB1HW, predictions_nBCHW)
     return difference.square().mean()
+
+
+def sharpness_weighted_loss(masks_nB1HW: Tensor, targets_nBCHW: Tensor, predictions_nBCHW: Tensor) -> Tensor:
+    """What is left of :func:`stacking_loss` without products of two branches: mean of ``sum_i (m_i (v_i - X_i))^2``."""
+    return (masks_nB1HW * (targets_nBCHW - predictions_nBCHW)).square().sum(dim=0).mean()

@@ -1,5 +1,6 @@
-"""LightningModules."""
+"""LightningModules, and what they take."""
 
 from diffcam.tasks.refocus import Losses, RefocusTask
+from diffcam.tasks.stacking import SharpnessWeighting, StackingConstraint
 
-__all__ = ["Losses", "RefocusTask"]
+__all__ = ["Losses", "RefocusTask", "SharpnessWeighting", "StackingConstraint"]

@@ -14,9 +14,10 @@ from diffcam.camera import CameraBatch
 from diffcam.data.batch import RefocusBatch
 from diffcam.data.randomness import derived_generator
 from diffcam.functional.flow import interpolate, logit_normal_timesteps, velocity
-from diffcam.functional.stacking import downsample_masks, stack_masks, stacking_loss
+from diffcam.functional.stacking import stack_masks
 from diffcam.models.adapters import FullTraining, Training, trained_parameters
 from diffcam.models.refocus import RefocusModel
+from diffcam.tasks.stacking import StackingConstraint
 from diffcam.tasks.weights import check_trained_keys, load_weights
 
 
@@ -44,6 +45,7 @@ class RefocusTask(lightning.LightningModule):
         optimizer: From parameters to an optimizer.
         scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
         stacking_weight: The lambda of paper eq. 6; 0 turns the constraint off.
+        stacking: The constraint; None: the paper's (eq. 5).
         timestep_mean: Mean of the logit-normal timesteps before the shift.
         timestep_std: Their standard deviation.
         steps: Sampling steps in validation and test.
@@ -62,6 +64,7 @@ class RefocusTask(lightning.LightningModule):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         scheduler: LRSchedulerCallable | None = None,
         stacking_weight: float = 0.1,
+        stacking: StackingConstraint | None = None,
         timestep_mean: float = 0.0,
         timestep_std: float = 1.0,
         steps: int = 8,
@@ -74,6 +77,7 @@ class RefocusTask(lightning.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.stacking_weight = stacking_weight
+        self.stacking = stacking or StackingConstraint()
         self.timestep_mean = timestep_mean
         self.timestep_std = timestep_std
         self.steps = steps
@@ -111,9 +115,8 @@ class RefocusTask(lightning.LightningModule):
         masks = stack_masks(batch.targets.unbind(1)) if branches > 1 else None
         stacking = torch.zeros((), device=self.device)
         if masks is not None:
-            small = downsample_masks(masks, *clean.shape[-2:])
             target_n, predicted_n = (v.unflatten(0, (samples, branches)).transpose(0, 1) for v in (target, predicted))
-            stacking = stacking_loss(small, target_n.float(), predicted_n)
+            stacking = self.stacking(masks, target_n.float(), predicted_n)
         return Losses((predicted - target).square().mean(), stacking, copy_error.square().mean())
 
     def draw_noise(self, latent_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

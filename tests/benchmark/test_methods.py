@@ -6,9 +6,19 @@ import pytest
 import torch
 from PIL import Image
 
-from diffcam.benchmark import Copy, DepthRenderer, GroundTruth, NotAvailableError, Refocuser
+from diffcam.benchmark import (
+    Copy,
+    DepthRenderer,
+    Edition,
+    GroundTruth,
+    ImperfectDepth,
+    NotAvailableError,
+    Refocuser,
+    Restormer,
+    TwoStage,
+)
 from diffcam.benchmark.methods import from_picture, to_picture
-from diffcam.data import BokehRenderer
+from diffcam.data import BokehRenderer, GaussianNoise
 
 
 def samples_of(edition, subtask):
@@ -76,3 +86,28 @@ def test_pictures_round_trip():
     assert picture.size == (7, 5)
     assert torch.equal(from_picture(picture), (image * 255).round() / 255)
     assert from_picture(Image.new("L", (2, 2), 255)).shape == (3, 2, 2)
+
+
+def test_imperfect_depth_of_a_method_is_that_of_an_edition(edition, shard):
+    """Table 6 as rows of one config, and as a flag of one run: the same draws."""
+    noisy = Edition([str(shard)], edition.resolution, edition.renderer, GaussianNoise())
+    method = DepthRenderer(BokehRenderer(gamma=2.2))
+    wrapped = ImperfectDepth(method, GaussianNoise())
+    number = next(n for n, s in enumerate(edition.scenes()[0].subtasks) if s == "add_bokeh")
+    assert torch.equal(wrapped(edition[number]), method(noisy[number]))
+    assert not torch.equal(wrapped(edition[number]), method(edition[number]))
+    assert not ImperfectDepth(Copy(), GaussianNoise()).keeps_outputs
+
+
+def test_weights_are_known_by_their_content(tmp_path):
+    (tmp_path / "model").mkdir()
+    weights = tmp_path / "model" / "weights.safetensors"
+    found = []
+    for content in (b"one", b"two", b"one"):
+        weights.write_bytes(content)
+        found.append((Refocuser(str(tmp_path / "model")).fingerprint(), TwoStage(Restormer(weights)).fingerprint()))
+    assert found[0] == found[2] != found[1]
+    (tmp_path / "model" / "README.md").write_text("a card changes no output")
+    assert Refocuser(str(tmp_path / "model")).fingerprint() == found[0][0]
+    assert Refocuser(str(tmp_path / "absent")).fingerprint() == Copy().fingerprint() == ""
+    assert len(Refocuser("diffcam-tiny").fingerprint()) == 64

@@ -97,6 +97,27 @@ def _journal_entry(line: str, header: str) -> dict[str, object]:
     }
 
 
+def test_results_of_other_weights_are_refused(edition, tmp_path):
+    class Trained(Darker):
+        _version = "first"
+
+        def fingerprint(self):
+            return self._version
+
+    method = Trained()
+    run_method("trained", method, edition, METRICS, tmp_path, order=1)
+    method._version = "second"
+    with pytest.raises(DiffcamError, match="holds results with another weights"):
+        run_method("trained", method, edition, METRICS, tmp_path)
+    method._version = ""  # gone: what they made stays good
+    run_method("trained", method, edition, METRICS, tmp_path, order=2)
+    assert len(method._calls) == 20
+    method._version = "second"
+    results = run_method("trained", method, edition, METRICS, tmp_path, force=True)
+    assert len(method._calls) == 40
+    assert results.record["weights"] == "second"
+
+
 def test_failed_samples_are_named_and_tried_again(edition, tmp_path):
     failing, mended = Darker(), Darker()
     failing._fails = {3, 14}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffcam.data import EqualThenLinear, Proportional
+from diffcam.data import EqualThenLinear, Proportional, SingleKind
 from diffcam.errors import DiffcamError
 
 STEPS = torch.tensor([0, 999, 1000, 1750, 2500, 10**9])
@@ -42,6 +42,12 @@ def test_a_single_kind_is_always_drawn() -> None:
 
 def test_proportional_counts_scenes() -> None:
     assert Proportional().probabilities(STEPS, SCENES).tolist() == [[0.25, 0.75]] * 6
+
+
+def test_a_single_kind_among_several() -> None:
+    assert SingleKind("photo").probabilities(STEPS, SCENES).tolist() == [[0.0, 1.0]] * 6
+    with pytest.raises(DiffcamError, match=r"no scene of kind 'phone', only ai, photo"):
+        SingleKind("phone").probabilities(STEPS, SCENES)
 
 
 def test_a_final_kind_that_is_not_there_is_an_error() -> None:

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from diffcam.functional.sharpness import laplacian, laplacian_variance, luminance
-from diffcam.functional.stacking import downsample_masks, stack, stack_masks, stacking_loss
+from diffcam.functional.stacking import downsample_masks, sharpness_weighted_loss, stack, stack_masks, stacking_loss
 
 
 def _texture(seed: int, size: int = 48) -> torch.Tensor:
@@ -102,6 +102,8 @@ def test_constraint_is_the_square_of_the_masked_errors() -> None:
     assert loss.item() == pytest.approx(by_hand, rel=1e-5)
     weighted = np.mean(mask.numpy() ** 2 * errors[0] ** 2 + (1 - mask.numpy()) ** 2 * errors[1] ** 2)
     assert abs(loss.item() - weighted) > 1e-3, "without the cross term it would only be a weighted flow loss"
+    control = sharpness_weighted_loss(torch.stack([mask, 1 - mask]), targets, predictions)
+    assert control.item() == pytest.approx(weighted, rel=1e-5)
 
 
 def test_constraint_sends_gradients_through_both_branches() -> None:
