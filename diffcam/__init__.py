@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from diffcam.camera import Aperture, Camera
+from diffcam.camera import Aperture, Camera, ThinLens
 from diffcam.errors import DiffcamError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "DiffcamError",
     "PhotoSession",
     "RefocusPipeline",
+    "ThinLens",
     "__version__",
     "render_bokeh",
 ]

@@ -13,6 +13,9 @@ from torch import Tensor
 REFERENCE_SHORT_SIDE = 512
 """Bokeh levels are radii in pixels of an image whose short side is this long (paper, section 3.1)."""
 
+MILLIMETRES = 1000.0
+"""In a metre."""
+
 MAX_BOKEH = 64.0
 LEVEL_SCALE = 20.0
 """The largest simulated level: the camera token sees level / 20 (paper, appendix D)."""
@@ -73,6 +76,90 @@ class Camera:
             raise ValueError(f"bokeh must lie in [0, {MAX_BOKEH:g}], got {bokeh:g}")
         object.__setattr__(self, "focus", (x, y))
         object.__setattr__(self, "bokeh", bokeh)
+
+
+@dataclass(frozen=True)
+class ThinLens:
+    """A photographic lens, and what its f-number and distances are as bokeh level and focus disparity.
+
+    The opening has the radius ``a = f / (2 N)`` and the sensor lies ``v`` behind it, ``1/f = 1/s + 1/v``. By similar
+    triangles a point at depth z leaves a disc of radius ``v a |1/z - 1/s|`` on the sensor: linear in inverse depth.
+    With disparity ``d = (1/z - 1/far) / (1/near - 1/far)`` that is ``b |d - d_f|`` (paper eq. 7), where, for a sensor
+    whose short side h has 512 pixels, ``b = 512 (v / h) a (1/near - 1/far)`` and ``d_f`` is the disparity of depth s.
+
+    Args:
+        focal_length: f in millimetres.
+        f_number: N.
+        focus_distance: s in metres from the lens; may be infinite.
+        sensor_short_side: h in millimetres; the default is that of a full-frame camera.
+
+    Raises:
+        ValueError: If a number is not positive or the focus is nearer than the focal length.
+    """
+
+    focal_length: float
+    f_number: float
+    focus_distance: float
+    sensor_short_side: float = 24.0
+
+    def __post_init__(self) -> None:
+        for name in ("focal_length", "f_number", "focus_distance", "sensor_short_side"):
+            if not getattr(self, name) > 0 or (name != "focus_distance" and math.isinf(getattr(self, name))):
+                raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
+        if self.focus_distance * MILLIMETRES <= self.focal_length:
+            distance = f"{self.focus_distance:g} m, nearer than its focal length"
+            raise ValueError(f"a lens of {self.focal_length:g} mm cannot focus at {distance}")
+
+    @classmethod
+    def of_bokeh(
+        cls,
+        bokeh: float,
+        focus_disparity: float,
+        near: float,
+        far: float,
+        image_distance: float,
+        sensor_short_side: float = 24.0,
+    ) -> ThinLens:
+        """The lens with a given framing whose pictures have this level and focus; the inverse of the two methods.
+
+        Args:
+            bokeh: Level, positive.
+            focus_disparity: Disparity in focus.
+            near: Depth of disparity 1, metres.
+            far: Depth of disparity 0, metres; may be infinite.
+            image_distance: v in millimetres; with the sensor it fixes the field of view.
+            sensor_short_side: h in millimetres.
+        """
+        sharp = 1 / far + focus_disparity * _inverse_depth_range(near, far)
+        focus_distance = 1 / sharp if sharp > 0 else math.inf
+        focal_length = 1 / (sharp / MILLIMETRES + 1 / image_distance)
+        scale = REFERENCE_SHORT_SIDE * image_distance / sensor_short_side * _inverse_depth_range(near, far)
+        return cls(focal_length, focal_length / MILLIMETRES / (2 * bokeh / scale), focus_distance, sensor_short_side)
+
+    @property
+    def aperture_radius(self) -> float:
+        """Radius a of the opening in metres."""
+        return self.focal_length / (2 * self.f_number) / MILLIMETRES
+
+    @property
+    def image_distance(self) -> float:
+        """Distance v of the sensor from the lens in millimetres."""
+        return 1 / (1 / self.focal_length - 1 / (self.focus_distance * MILLIMETRES))
+
+    def bokeh(self, near: float, far: float) -> float:
+        """Bokeh level in a scene whose disparity is 1 at depth ``near`` and 0 at ``far``, both in metres."""
+        framing = self.image_distance / self.sensor_short_side
+        return REFERENCE_SHORT_SIDE * framing * self.aperture_radius * _inverse_depth_range(near, far)
+
+    def focus_disparity(self, near: float, far: float) -> float:
+        """Disparity in focus in such a scene; outside [0, 1] where the lens focuses before or behind all of it."""
+        return (1 / self.focus_distance - 1 / far) / _inverse_depth_range(near, far)
+
+
+def _inverse_depth_range(near: float, far: float) -> float:
+    if not 0 < near < far:
+        raise ValueError(f"near and far must be depths with 0 < near < far, got {near} and {far}")
+    return 1 / near - 1 / far
 
 
 def pixels_per_level(height: int, width: int) -> float:

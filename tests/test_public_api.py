@@ -17,7 +17,7 @@ import diffcam
 
 PACKAGE = Path(diffcam.__file__).parent
 
-NAMES = {"Aperture", "Camera", "DiffcamError", "PhotoSession", "RefocusPipeline", "render_bokeh"}
+NAMES = {"Aperture", "Camera", "DiffcamError", "PhotoSession", "RefocusPipeline", "ThinLens", "render_bokeh"}
 """What `import diffcam` promises; a new name is added here on purpose, a lost one breaks somebody's code."""
 
 PARTS = sorted(name for _, name, is_package in pkgutil.iter_modules([str(PACKAGE)]) if is_package)

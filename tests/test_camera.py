@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from diffcam.camera import ThinLens
+
+
+def test_blur_circle_is_that_of_the_textbooks() -> None:
+    """50 mm at f/2 on full frame, focused at 2 m: the circle of confusion of a point at 4 m, by the usual formula."""
+    lens = ThinLens(50.0, 2.0, 2.0)
+    near, far = 1.0, 8.0
+    circle = 50**2 / 2 * (4000 - 2000) / (4000 * (2000 - 50))  # f^2 / N (z - s) / (z (s - f)), mm
+    disparity = (1 / 4 - 1 / far) / (1 / near - 1 / far)
+    radius = lens.bokeh(near, far) * abs(
+        disparity - lens.focus_disparity(near, far)
+    )  # pixels of a 512-pixel short side
+    assert radius == pytest.approx(circle / 2 / 24 * 512, rel=1e-12)
+
+
+def test_level_scales_with_the_opening_and_not_with_the_focus_plane() -> None:
+    wide, narrow = ThinLens(35.0, 1.4, 3.0), ThinLens(35.0, 2.8, 3.0)
+    assert wide.bokeh(1, 10) == pytest.approx(2 * narrow.bokeh(1, 10))
+    assert ThinLens(50.0, 2.0, math.inf).focus_disparity(1, math.inf) == 0
+    assert ThinLens(50.0, 2.0, 1.0).focus_disparity(1, 10) == pytest.approx(1)
+    assert ThinLens(50.0, 2.0, 0.5).focus_disparity(1, 10) > 1
+
+
+@pytest.mark.parametrize("far", [9.0, math.inf])
+@pytest.mark.parametrize("focus_disparity", [0.0, 0.35, 1.0])
+def test_of_bokeh_is_the_inverse(focus_disparity: float, far: float) -> None:
+    lens = ThinLens.of_bokeh(12.0, focus_disparity, 1.2, far, 40.0, 15.6)
+    assert lens.bokeh(1.2, far) == pytest.approx(12)
+    assert lens.focus_disparity(1.2, far) == pytest.approx(focus_disparity)
+    assert lens.image_distance == pytest.approx(40)
+
+
+def test_impossible_lenses_are_refused() -> None:
+    for numbers, message in (
+        ((0.0, 2.0, 1.0), "focal_length"),
+        ((50.0, math.nan, 1.0), "f_number"),
+        ((50.0, math.inf, 1.0), "f_number"),
+        ((50.0, 2.0, 0.04), "nearer than"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ThinLens(*numbers)
+    with pytest.raises(ValueError, match="near"):
+        ThinLens(50.0, 2.0, 1.0).bokeh(3, 2)
