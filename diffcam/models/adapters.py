@@ -7,7 +7,9 @@ from typing import Literal, Protocol
 
 import torch
 from peft import LoraConfig
-from torch import nn
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from diffcam.models.initialisation import initialise
 from diffcam.models.transformer import RefocusTransformer
@@ -50,6 +52,17 @@ class FullTraining:
         freeze_unused(transformer)
 
 
+class MasterLinear(nn.Linear):
+    """A bias-free linear layer that keeps float32 weights and computes in its input's data type.
+
+    A float32 adapter on a bfloat16 base would otherwise keep a float32 copy of every layer's input for its gradient.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``input @ weight.T`` in the data type of the input."""
+        return F.linear(input, self.weight.to(input.dtype))
+
+
 class LoRA:
     """Train low-rank adapters and the camera projector; the base stays frozen (paper, appendix D).
 
@@ -83,6 +96,7 @@ class LoRA:
             target_modules=rf"(single_)?transformer_blocks\.\d+\.({patterns})",
         )
         transformer.base.add_adapter(config)
+        keep_masters(transformer.base)
         transformer.camera_projector.requires_grad_(True)
         generator = torch.Generator().manual_seed(self.seed)
         for name, parameter in trained_parameters(transformer).items():
@@ -91,6 +105,16 @@ class LoRA:
                 nn.init.normal_(parameter, std=1.0 / self.rank, generator=generator)
         nn.init.normal_(transformer.camera_projector.weight, std=PROJECTOR_STD, generator=generator)
         nn.init.zeros_(transformer.camera_projector.bias)
+
+
+def keep_masters(base: nn.Module) -> None:
+    """Let the adapters of a model compute in the data type of its tokens, whatever their own weights have."""
+    for layer in [module for module in base.modules() if isinstance(module, LoraLayer)]:
+        layer.cast_input_dtype_enabled = False
+        for parts in (layer.lora_A, layer.lora_B):
+            for name, part in parts.items():
+                parts[name] = MasterLinear(part.in_features, part.out_features, bias=False, device="meta")
+                parts[name].weight = part.weight
 
 
 def freeze_unused(transformer: RefocusTransformer) -> None:

@@ -6,7 +6,7 @@ at the remembered keys and values of an earlier pass (the cached conditions).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,8 +15,10 @@ from diffusers.models.transformers.transformer_flux import (
     FluxSingleTransformerBlock,
     FluxTransformerBlock,
 )
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import register_dataclass
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from diffcam.functional.tokens import apply_rotary
 
@@ -50,6 +52,21 @@ class Memory:
         if times == 1:
             return self
         return Memory(self.key.repeat_interleave(times, 0), self.value.repeat_interleave(times, 0))
+
+
+for _kind in (Stream, Memory):
+    register_dataclass(_kind)  # so that sharding finds the tensors in what a block is given and gives
+
+BlockRun = Callable[[nn.Module, Sequence[Stream], Memory | None], tuple[list[Stream], Memory]]
+
+
+def run_block(
+    block: nn.Module, run: BlockRun, streams: Sequence[Stream], memory: Memory | None, recompute: bool
+) -> tuple[list[Stream], Memory]:
+    """Run a block; with ``recompute`` its activations are computed again in the backward pass, not kept."""
+    if recompute:
+        return checkpoint(run, block, streams, memory, use_reentrant=False)  # type: ignore[no-any-return]
+    return run(block, streams, memory)
 
 
 def _heads(attention: FluxAttention, stream: Stream, normed_BNC: Tensor, text: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
 from diffusers import FluxTransformer2DModel
+from diffusers.models.transformers.transformer_flux import FluxTransformerBlock
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from diffcam.camera import CameraBatch
 from diffcam.functional.tokens import focus_positions, grid_positions, rotary_table
-from diffcam.models.streams import Memory, Stream, double_block, single_block
+from diffcam.models.streams import BlockRun, Memory, Stream, double_block, run_block, single_block
 
 NOISY_AXIS, REFERENCE_AXIS, DISPARITY_AXIS = 0, 1, 2
 
@@ -49,6 +50,10 @@ class RefocusTransformer(nn.Module):
         camera_at_focus: Whether the camera token sits at the focus point's position, or at the origin.
         rotary_theta: Base of the rotary frequencies; FLUX's is 10000.
         guidance: Guidance embedding of guidance-distilled bases.
+        checkpointed_blocks: How many blocks, from the first on, compute their activations again in the backward pass
+            instead of keeping them; FLUX.1 has 57.
+        compile_backend: Backend of ``torch.compile`` that blocks run through, such as ``inductor``: one compilation for
+            all double and one for all single blocks. None: they run as they are.
 
     Raises:
         ValueError: If ``cached`` meets ``shared``: a cache cannot hold what changes with every step.
@@ -62,6 +67,8 @@ class RefocusTransformer(nn.Module):
         camera_at_focus: bool = True,
         rotary_theta: float = 10000.0,
         guidance: float = 1.0,
+        checkpointed_blocks: int = 0,
+        compile_backend: str | None = None,
     ) -> None:
         super().__init__()
         if attention == "cached" and condition_timestep == "shared":
@@ -73,7 +80,19 @@ class RefocusTransformer(nn.Module):
         self.camera_at_focus = camera_at_focus
         self.rotary_theta = rotary_theta
         self.guidance = guidance
-        self.gradient_checkpointing = False
+        self.checkpointed_blocks = checkpointed_blocks
+        self.sharded = False
+        self._double: BlockRun = double_block
+        self._single: BlockRun = single_block
+        if compile_backend is not None:
+            self._double, self._single = (
+                torch.compile(run, backend=compile_backend) for run in (double_block, single_block)
+            )
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """All blocks in the order in which they run."""
+        return [*self.base.transformer_blocks, *self.base.single_transformer_blocks]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -166,17 +185,14 @@ class RefocusTransformer(nn.Module):
         self, streams: list[Stream], memory: Sequence[Memory] | None = None, remember: bool = False
     ) -> tuple[list[Stream], list[Memory]]:
         """Run all blocks; the streams after them and, if asked for, each block's keys and values."""
-        runs: list[tuple[Callable[..., tuple[list[Stream], Memory]], nn.Module]] = [
-            *((double_block, block) for block in self.base.transformer_blocks),
-            *((single_block, block) for block in self.base.single_transformer_blocks),
-        ]
         remembered = []
-        for number, (run, block) in enumerate(runs):
+        for number, block in enumerate(self.blocks):
             past = memory[number] if memory is not None else None
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                streams, own = checkpoint(run, block, streams, past, use_reentrant=False)
-            else:
-                streams, own = run(block, streams, past)
+            run = self._double if isinstance(block, FluxTransformerBlock) else self._single
+            recompute = number < self.checkpointed_blocks and torch.is_grad_enabled()
+            # A sharded block gathers its weights around the call of a method of its own.
+            call = block.run_streams if self.sharded else partial(run_block, block)
+            streams, own = call(run, streams, past, recompute)
             if remember:
                 remembered.append(own)
         return streams, remembered

@@ -14,7 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from diffcam.camera import CameraBatch
 from diffcam.errors import DiffcamError
-from diffcam.models import LoRA, RefocusModel, load_flux_codec, load_flux_transformer, load_model
+from diffcam.models import (
+    LoRA,
+    RefocusModel,
+    RefocusTransformer,
+    load_flux_codec,
+    load_flux_transformer,
+    load_model,
+)
 from diffcam.models.adapters import trained_parameters
 from diffcam.models.checkpoint import RefocusSettings, load_adapter, save_adapter, save_model
 
@@ -147,3 +154,18 @@ def test_lora_trains_adapters_and_projector_alone(flux_folder: Path) -> None:
     for name, value in model.state_dict().items():
         if name in before and "camera_projector" not in name:
             assert torch.equal(value, before[name]), name
+
+
+def test_adapters_on_a_half_precision_base_keep_masters_and_save_memory(flux_folder: Path) -> None:
+    """Weights and gradients in float32; of every layer's input no float32 copy is kept."""
+    transformer = load_flux_transformer(str(flux_folder), "bfloat16")
+    block = RefocusTransformer(transformer)
+    LoRA(rank=4, targets=("feed_forward",)).prepare(block)
+    layer = transformer.single_transformer_blocks[0].proj_mlp
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        layer(torch.randn(2, 5, 32, dtype=torch.bfloat16)).float().sum().backward()
+    assert layer.lora_B["default"].weight.grad.dtype == torch.float32
+    assert {tensor.dtype for tensor in kept if tensor.shape[:2] == (2, 5) or tensor.shape[:1] == (10,)} == {
+        torch.bfloat16
+    }
