@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +78,29 @@ def test_a_second_run_makes_nothing(config, tmp_path, capsys):
     assert "renderer: 20 of 20 samples made and scored now" in capsys.readouterr().err
     run_diffcam([*arguments, *chosen])
     assert "renderer: 0 of 20 samples made and scored now" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_print_the_table_of_one(config, tmp_path):
+    """A method that fits and iterates, a model, and what needs neither; the same bytes, intervals included."""
+    content = yaml.safe_load(config.read_text())
+    model = {"class_path": "diffcam.benchmark.Refocuser", "init_args": {"steps": 1}}
+    content["methods"] |= {"deconvolution": {"class_path": "diffcam.benchmark.LayeredDeconvolution"}, "tiny": model}
+    config.write_text(yaml.safe_dump(content))
+    tables = []
+    for workers in ("1", "2"):
+        output = tmp_path / workers
+        command = ["benchmark", "run", "--config", str(config), "--output", str(output), "--workers", workers]
+        finished = subprocess.run(
+            [sys.executable, "-c", "from diffcam.cli import main; main()", *command],
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        tables.append(finished.stdout.split("written:")[0])
+        assert len(read_rows(output / "tiny" / "samples.csv")) == 20
+    assert tables[0] == tables[1]
+    for name in ("table.md", "table.tex", "tiny/samples.csv", "deconvolution/samples.csv", "grids/levels.png"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
 
 
 def test_depth_of_table_six(config, tmp_path):
