@@ -14,7 +14,7 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 
 def absolute_error(prediction_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
     """Mean absolute error of each image, ``(B,)``, in units of the display range [0, 1]."""
-    return (prediction_B3HW - target_B3HW).abs().flatten(1).mean(dim=1)
+    return (prediction_B3HW - target_B3HW).abs_().flatten(1).mean(dim=1)
 
 
 def psnr(prediction_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
@@ -44,7 +44,8 @@ def _similarity(x: Tensor, y: Tensor) -> Tensor:
     squares = mean_x.square() + mean_y.square()
     variances = _window_mean(x.square() + y.square()) - squares
     covariance = _window_mean(x * y) - product
-    return ((2 * product + SSIM_C1) * (2 * covariance + SSIM_C2)) / ((squares + SSIM_C1) * (variances + SSIM_C2))
+    likeness = product.mul_(2).add_(SSIM_C1).mul_(covariance.mul_(2).add_(SSIM_C2))
+    return likeness.div_(variances.add_(SSIM_C2).mul_(squares.add_(SSIM_C1)))
 
 
 def _window_mean(values_BCHW: Tensor) -> Tensor:

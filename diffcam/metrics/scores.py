@@ -22,7 +22,7 @@ FIELDS = ("method", "sample", "scene", "subtask", "source", "bokeh", "focus_x", 
 
 def round_to_8_bit(image_B3HW: Tensor) -> Tensor:
     """The picture that a file or a screen would show: values rounded to multiples of 1/255 within [0, 1]."""
-    return (image_B3HW.float().clamp(0, 1) * 255).round() / 255
+    return image_B3HW.float().clamp(0, 1).mul_(255).round_().div_(255)
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,24 @@ class Comparison:
     def with_prediction(self, prediction_B3HW: Tensor) -> Comparison:
         """The same samples with other outputs."""
         return replace(self, prediction=prediction_B3HW)
+
+    def split(self) -> list[Comparison]:
+        """The samples one by one."""
+        return [self._part(slice(number, number + 1)) for number in range(len(self.samples))]
+
+    def _part(self, part: slice) -> Comparison:
+        return Comparison(
+            prediction=self.prediction[part],
+            target=self.target[part],
+            reference=self.reference[part],
+            cameras=CameraBatch(self.cameras.focus[part], self.cameras.bokeh[part]),
+            samples=self.samples[part],
+            scenes=self.scenes[part],
+            subtasks=self.subtasks[part],
+            sources=self.sources[part],
+            all_in_focus=None if self.all_in_focus is None else self.all_in_focus[part],
+            disparity=None if self.disparity is None else self.disparity[part],
+        )
 
     def as_pictures(self) -> Comparison:
         """All images as 8-bit pictures, so that what was saved and what is in memory score alike."""
@@ -152,6 +170,9 @@ class Scorer:
     @torch.no_grad()
     def __call__(self, method: str, comparison: Comparison) -> list[Row]:
         """One row a sample of the batch."""
+        if comparison.prediction.device.type == "cpu" and len(comparison.samples) > 1:
+            # a batch's temporaries leave a CPU's caches and are given back to the system after each step
+            return [row for single in comparison.split() for row in self(method, single)]
         pictures = comparison.as_pictures()
         scores = {
             metric.column: metric.score(*(getattr(pictures, name) for name in metric.inputs)).tolist()
