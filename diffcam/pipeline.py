@@ -24,14 +24,13 @@ from diffcam.functional.upsampling import in_focus, upsample_result
 from diffcam.models.checkpoint import (
     RefocusSettings,
     load_adapter,
-    load_flux_codec,
-    load_flux_transformer,
     load_model,
     packaged,
     save_adapter,
     save_model,
 )
 from diffcam.models.depth import DepthEstimator
+from diffcam.models.flux import load_flux_codec, load_flux_transformer
 from diffcam.models.refocus import RefocusModel
 from diffcam.photo import Photo
 

@@ -18,7 +18,7 @@ class ModelExport(Callback):
 
     Args:
         folder: Where to; None: ``export`` in the run's log folder.
-        base: Hub name or folder of the frozen base, written into an adapter's settings.
+        base: Hub name or folder of the frozen base, written into an adapter's settings; empty: where it came from.
     """
 
     def __init__(self, folder: str | None = None, base: str = "") -> None:
@@ -44,6 +44,7 @@ class ModelExport(Callback):
         resolution = min(trainer.datamodule.resolution)  # type: ignore[attr-defined]
         trained_size = task.trained_size if task.trained_size is not None else resolution
         if hasattr(task.model.transformer.base, "peft_config"):
-            save_adapter(task.model, folder, trained_size, self.base)
+            base = self.base or task.model.transformer.base.config.get("_name_or_path", "")
+            save_adapter(task.model, folder, trained_size, base)
         else:
             save_model(task.model, folder, trained_size)

@@ -34,7 +34,9 @@ class RefocusDataModule(lightning.LightningDataModule):
         test: Shards with benchmark samples for ``test`` and ``predict``; empty: none.
         resolution: Side of the square that the model sees, or its height and width, in pixels.
         batch_size: Samples a batch of one process; in training each has two targets.
-        eval_batch_size: The same for validation, test and predict.
+        global_batch: Samples an optimizer step, over all processes: gradients are accumulated until it has seen them,
+            and the trainer's ``val_check_interval`` counts steps. None: as many as the processes take at once.
+        eval_batch_size: The batch size of validation, test and predict.
         num_workers: Loading processes; 0 loads in the training process.
         seed: Of the order of scenes and of all draws.
         pairing: Draws reference and targets; None: the paper's grid, rendered while training (``GridPairing``).
@@ -65,6 +67,7 @@ class RefocusDataModule(lightning.LightningDataModule):
         test: Sequence[str] = (),
         resolution: int | tuple[int, int] = 512,
         batch_size: int = 8,
+        global_batch: int | None = None,
         eval_batch_size: int = 8,
         num_workers: int = 2,
         seed: int = 0,
@@ -87,6 +90,7 @@ class RefocusDataModule(lightning.LightningDataModule):
         _check_positive(
             height=height, width=width, batch_size=batch_size, eval_batch_size=eval_batch_size,
             samples_per_epoch=1 if samples_per_epoch is None else samples_per_epoch,
+            global_batch=1 if global_batch is None else global_batch,
             val_samples_per_scene=val_samples_per_scene, shuffle_shards=shuffle_shards,
         )  # fmt: skip
         if not 0.0 <= max_damaged_share <= 1.0:
@@ -94,6 +98,7 @@ class RefocusDataModule(lightning.LightningDataModule):
         self.train, self.val, self.test = list(train), list(val), list(test)
         self.resolution = (height, width)
         self.batch_size = batch_size
+        self.global_batch = global_batch
         self.eval_batch_size = eval_batch_size
         self.seed = seed
         self.pairing = pairing or GridPairing()
@@ -119,6 +124,7 @@ class RefocusDataModule(lightning.LightningDataModule):
         """
         if stage == "fit":
             self._train_entries = self._read(self.train, "train")
+            self._accumulate()
         if stage in ("fit", "validate") and (self.val or stage == "validate"):
             self._val_entries = self._read(self.val, "val")
         if stage in ("test", "predict"):
@@ -161,6 +167,21 @@ class RefocusDataModule(lightning.LightningDataModule):
     def predict_dataloader(self) -> SampleLoader:
         """The same as :meth:`test_dataloader`."""
         return self.test_dataloader()
+
+    def _accumulate(self) -> None:
+        """Let the trainer accumulate batches up to the global one, before it plans its loops."""
+        trainer: Any = self.trainer
+        if trainer is None or self.global_batch is None:
+            return
+        at_once, epoch = self.batch_size * trainer.world_size, self.samples_per_epoch or self.global_batch
+        if self.global_batch % at_once or epoch % self.global_batch:
+            raise DiffcamError(
+                f"data.global_batch = {self.global_batch} must be a multiple of batch_size times processes, {at_once}, "
+                f"and divide samples_per_epoch, {epoch}: else some steps would see fewer samples"
+            )
+        trainer.accumulate_grad_batches = self.global_batch // at_once
+        if isinstance(trainer.val_check_interval, int):
+            trainer.val_check_interval *= trainer.accumulate_grad_batches
 
     def _read(self, patterns: list[str], field: str) -> list[SceneEntry]:
         if not patterns:

@@ -1,8 +1,9 @@
 """Codecs, the refocusing transformer, its adapters and checkpoints."""
 
 from diffcam.models.adapters import FullTraining, LoRA, Training
-from diffcam.models.checkpoint import load_flux_codec, load_flux_transformer, load_model, load_preview_codec
+from diffcam.models.checkpoint import load_model
 from diffcam.models.codec import Codec, PatchCodec, VAECodec, token_channels, token_pixels
+from diffcam.models.flux import load_flux_codec, load_flux_transformer, load_preview_codec
 from diffcam.models.parametrisation import (
     BlurStackOutput,
     Parametrisation,

@@ -1,4 +1,4 @@
-"""Folders of weights: whole embedded models, FLUX bases and adapters, in diffusers' own formats.
+"""Folders of weights: whole embedded models and adapters, in diffusers' own formats.
 
 A model folder holds ``transformer/`` (diffusers), ``codec/`` (diffusers) and the refocusing part; an adapter folder
 holds ``pytorch_lora_weights.safetensors`` (diffusers) and the refocusing part. The refocusing part is
@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, FluxPipeline, FluxTransformer2DModel
+from diffusers import FluxPipeline, FluxTransformer2DModel
 from peft import get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line
 from diffcam.models.codec import PatchCodec, VAECodec
 from diffcam.models.parametrisation import BlurStackOutput, ResidualOutput, TransferOutput, VelocityOutput
 from diffcam.models.refocus import RefocusModel
@@ -142,7 +142,7 @@ def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
         model = settings.build(codec, base)
         load_projector(model, folder)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise DiffcamError(f"{folder}: the model is incomplete or damaged ({_first_line(error)})") from error
+        raise DiffcamError(f"{folder}: the model is incomplete or damaged ({first_line(error)})") from error
     return model.eval().requires_grad_(False), settings
 
 
@@ -160,35 +160,12 @@ def load_adapter(model: RefocusModel, folder: Path) -> None:
         base.load_lora_adapter(folder, weight_name=LORA_FILE, prefix="transformer", adapter_name="default")
         load_projector(model, folder)
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
-        raise DiffcamError(f"{folder}: the adapter does not fit this base ({_first_line(error)})") from error
+        raise DiffcamError(f"{folder}: the adapter does not fit this base ({first_line(error)})") from error
     expected = {name.removeprefix("transformer.") for name in load_file(path)}
     found = set(get_peft_model_state_dict(base))
     if expected != found:
         odd = sorted(expected ^ found)[0]
         raise DiffcamError(f"{folder}: the adapter does not fit this base: {len(expected ^ found)} keys such as {odd}")
-
-
-def load_flux_transformer(path: str, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> FluxTransformer2DModel:
-    """The transformer of a FLUX.1 checkpoint (dev, schnell, Kontext-dev, Krea-dev), from a folder or the hub.
-
-    Args:
-        path: Folder in diffusers' format, or a hub name such as ``black-forest-labs/FLUX.1-dev``.
-        dtype: Of the frozen weights.
-
-    Raises:
-        DiffcamError: If it cannot be had; for gated models it says what to do.
-    """
-    return _from_pretrained(FluxTransformer2DModel, path, "transformer", getattr(torch, dtype))
-
-
-def load_flux_codec(path: str, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> VAECodec:
-    """The VAE of a FLUX.1 checkpoint as a codec; arguments and errors as :func:`load_flux_transformer`."""
-    return VAECodec(_from_pretrained(AutoencoderKL, path, "vae", getattr(torch, dtype)))
-
-
-def load_preview_codec(path: str, dtype: Literal["bfloat16", "float32"] = "float32") -> VAECodec:
-    """TAEF1, the tiny autoencoder of FLUX's latent space, for fast previews: folder or ``madebyollin/taef1``."""
-    return VAECodec(_from_pretrained(AutoencoderTiny, path, None, getattr(torch, dtype)))
 
 
 def load_projector(model: RefocusModel, folder: Path) -> None:
@@ -208,17 +185,3 @@ def _save_refocus_part(
 def _save_tensors(tensors: dict[str, torch.Tensor], path: Path, dtype: torch.dtype) -> None:
     stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
     save_file(stored, path, metadata={"format": "pt"})
-
-
-def _from_pretrained(kind: Any, path: str, subfolder: str | None, dtype: torch.dtype) -> Any:
-    where = {} if subfolder is None else {"subfolder": subfolder}
-    try:
-        return kind.from_pretrained(path, torch_dtype=dtype, use_safetensors=True, **where)
-    except (OSError, ValueError) as error:
-        gated = "gated" in str(error).lower() or "401" in str(error) or "403" in str(error)
-        advice = "accept its licence on the hub and log in with `hf auth login`" if gated else _first_line(error)
-        raise DiffcamError(f"{path}: cannot load {subfolder or 'weights'}: {advice}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import FluxTransformer2DModel
@@ -90,7 +90,7 @@ class RefocusTransformer(nn.Module):
             )
 
     @property
-    def blocks(self) -> list[nn.Module]:
+    def blocks(self) -> list[Any]:
         """All blocks in the order in which they run."""
         return [*self.base.transformer_blocks, *self.base.single_transformer_blocks]
 
