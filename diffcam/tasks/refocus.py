@@ -42,7 +42,7 @@ class RefocusTask(lightning.LightningModule):
     Args:
         model: Codec, transformer and output parametrisation.
         training: What is trained and how it starts; default: every weight, from a fresh draw.
-        optimizer: From parameters to an optimizer.
+        optimizer: From named parameters to an optimizer.
         scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
         stacking_weight: The lambda of paper eq. 6; 0 turns the constraint off.
         stacking: The constraint; None: the paper's (eq. 5).
@@ -89,7 +89,7 @@ class RefocusTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The injected optimizer over the trained weights, and the injected schedule."""
-        optimizer = self.optimizer(list(trained_parameters(self).values()))
+        optimizer = self.optimizer(list(trained_parameters(self).items()))
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
