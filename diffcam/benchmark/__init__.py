@@ -1,5 +1,6 @@
 """The benchmark: editions of samples, the methods that are compared on them, and the tables."""
 
+from diffcam.benchmark.analysis import ErrorProfile, edge_distance, error_by_edge_distance, worst_samples
 from diffcam.benchmark.deconvolution import (
     LayeredDeconvolution,
     OracleDeconvolution,
@@ -9,7 +10,7 @@ from diffcam.benchmark.deconvolution import (
 )
 from diffcam.benchmark.edition import Edition
 from diffcam.benchmark.external import External
-from diffcam.benchmark.grids import level_sweep, write_grids
+from diffcam.benchmark.grids import level_sweep, sample_grid, write_grids
 from diffcam.benchmark.image_editing import ImageEditing
 from diffcam.benchmark.methods import (
     Copy,
@@ -31,6 +32,7 @@ __all__ = [
     "DeblurOnly",
     "DepthRenderer",
     "Edition",
+    "ErrorProfile",
     "External",
     "GroundTruth",
     "ImageEditing",
@@ -47,10 +49,14 @@ __all__ = [
     "SingleKernel",
     "TwoStage",
     "Wiener",
+    "edge_distance",
+    "error_by_edge_distance",
     "level_sweep",
     "paper_table",
     "read_results",
     "result_tables",
     "run_method",
+    "sample_grid",
+    "worst_samples",
     "write_grids",
 ]

@@ -26,11 +26,13 @@ class SceneSamples:
         scene: The scene's name.
         numbers: Their numbers in the edition.
         subtasks: Their sub-tasks.
+        disparity_is_wrong: Whether methods are given a map that is not the scene's, as behind glass.
     """
 
     scene: str
     numbers: tuple[int, ...]
     subtasks: tuple[str, ...]
+    disparity_is_wrong: bool = False
 
 
 class Edition:
@@ -89,8 +91,12 @@ class Edition:
         found, first = [], 0
         for entry in self.entries:
             with entry.open() as members:
-                subtasks = tuple(sample["subtask"] for sample in decode_record(entry.key, members)["samples"])
-            found.append(SceneSamples(entry.name, tuple(range(first, first + len(subtasks))), subtasks))
+                record = decode_record(entry.key, members)
+            subtasks = tuple(sample["subtask"] for sample in record["samples"])
+            numbers = tuple(range(first, first + len(subtasks)))
+            found.append(
+                SceneSamples(entry.name, numbers, subtasks, bool(record["metadata"].get("disparity_is_wrong")))
+            )
             first += len(subtasks)
         return found
 

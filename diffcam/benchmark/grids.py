@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from diffcam.benchmark.edition import Edition
-from diffcam.benchmark.methods import Copy, GroundTruth, Method, to_picture
+from diffcam.benchmark.edition import Edition, SceneSamples
+from diffcam.benchmark.methods import to_picture
 from diffcam.benchmark.results import Results
 from diffcam.data.batch import RefocusSample
 from diffcam.errors import DiffcamError
@@ -22,8 +23,13 @@ MARK = 0.12
 """Side of the focus frame, as a share of the picture's short side."""
 
 INK, PAPER, FOCUS = (20, 20, 20), (255, 255, 255), (230, 40, 40)
-FREE: dict[str, Method] = {"reference": Copy(), "target": GroundTruth()}
-"""Columns that come from the sample itself."""
+FREE: dict[str, Callable[[RefocusSample], Tensor]] = {
+    "copy": lambda sample: sample.reference,
+    "reference": lambda sample: marked_reference(sample),
+    "disparity": lambda sample: sample.disparity.expand(3, -1, -1),
+    "target": lambda sample: sample.targets[0],
+}
+"""Columns that come from the sample itself; the reference has its focus point marked."""
 
 
 def write_grids(
@@ -33,7 +39,9 @@ def write_grids(
     scenes: int = 4,
     methods: Sequence[str] | None = None,
 ) -> list[Path]:
-    """One PNG a sub-task: reference, outputs of the methods that keep theirs, target.
+    """One PNG a sub-task: reference, outputs of the methods that keep theirs, target (paper, figures 3 and 4).
+
+    Scenes whose disparity map is wrong have one more, with the map (paper, figure 6).
 
     Args:
         edition: Where samples come from.
@@ -49,18 +57,35 @@ def write_grids(
     every = edition.scenes()
     chosen = [every[i * len(every) // min(scenes, len(every))] for i in range(min(scenes, len(every)))]
     folder.mkdir(parents=True, exist_ok=True)
+    columns = {
+        subtask: (["reference", *shown, "target"], [n for scene in chosen for n in _strongest(scene, subtask)])
+        for subtask in dict.fromkeys(name for scene in chosen for name in scene.subtasks)
+    }
+    wrong = [scene for scene in every if scene.disparity_is_wrong][:scenes]
+    if wrong:
+        columns["wrong_depth"] = (
+            ["reference", "disparity", *shown, "target"],
+            [n for scene in wrong for n in _strongest(scene, scene.subtasks[0])],
+        )
     paths = []
-    for subtask in dict.fromkeys(name for scene in chosen for name in scene.subtasks):
-        numbers = [
-            scene.numbers[len(scene.subtasks) - 1 - scene.subtasks[::-1].index(subtask)]
-            for scene in chosen
-            if subtask in scene.subtasks
-        ]
-        rows = [_row(edition[number], results, shown) for number in numbers]
-        path = folder / f"{subtask}.png"
-        draw_grid(["reference", *shown, "target"], rows).save(path)
+    for name, (header, numbers) in columns.items():
+        path = folder / f"{name}.png"
+        sample_grid(readable(edition, numbers), header, results).save(path)
         paths.append(path)
     return paths
+
+
+def sample_grid(
+    samples: Sequence[RefocusSample], columns: Sequence[str], results: Mapping[str, Results]
+) -> Image.Image:
+    """Samples down and columns across.
+
+    Args:
+        samples: The samples.
+        columns: Names of methods or of :data:`FREE`.
+        results: Of the methods.
+    """
+    return draw_grid(columns, [[_cell(sample, name, results) for name in columns] for sample in samples])
 
 
 def with_outputs(results: Mapping[str, Results]) -> list[str]:
@@ -87,11 +112,12 @@ def level_sweep(
     if found is None:
         raise DiffcamError(f"{scene}: no such scene in this edition")
     pairs = zip(found.numbers, found.subtasks, strict=True)
-    samples = sorted((edition[n] for n, subtask in pairs if subtask == "add_bokeh"), key=lambda s: s.cameras[0].bokeh)
+    added = readable(edition, [number for number, subtask in pairs if subtask == "add_bokeh"])
+    samples = sorted(added, key=lambda sample: sample.cameras[0].bokeh)
     header = ["method", *(f"level {sample.cameras[0].bokeh:g}" for sample in samples)]
     rows: list[list[Tensor | str]] = []
     for name in [*methods, "target"]:
-        outputs = [_picture(sample, name, results) for sample in samples]
+        outputs = [_cell(sample, name, results) for sample in samples]
         rows.append([name, *outputs])
     draw_grid(header, rows).save(path)
     return path
@@ -129,17 +155,36 @@ def mark_focus(image_3HW: Tensor, focus: tuple[float, float]) -> Tensor:
     return pixels.view(height, width, 3).permute(2, 0, 1).float() / 255
 
 
-def _row(sample: RefocusSample, results: Mapping[str, Results], methods: Sequence[str]) -> list[Tensor | str]:
+def marked_reference(sample: RefocusSample) -> Tensor:
+    """A sample's reference with its focus point marked; as it is where all is to be in focus."""
     camera = sample.cameras[0]
-    reference = mark_focus(sample.reference, camera.focus) if camera.bokeh > 0 else sample.reference
-    return [reference, *(_picture(sample, name, results) for name in methods), sample.targets[0]]
+    return mark_focus(sample.reference, camera.focus) if camera.bokeh > 0 else sample.reference
 
 
-def _picture(sample: RefocusSample, name: str, results: Mapping[str, Results]) -> Tensor | str:
+def picture(sample: RefocusSample, name: str, results: Mapping[str, Results]) -> Tensor | None:
+    """A method's output for a sample, or what :data:`FREE` makes of the sample; None where there is neither."""
     if name in FREE:
         return FREE[name](sample)
-    output = results[name].load_output(sample.index) if name in results else None
-    return "no output" if output is None else output
+    return results[name].load_output(sample.index) if name in results else None
+
+
+def _cell(sample: RefocusSample, name: str, results: Mapping[str, Results]) -> Tensor | str:
+    found = picture(sample, name, results)
+    return "no output" if found is None else found
+
+
+def readable(edition: Edition, numbers: Sequence[int]) -> list[RefocusSample]:
+    """The samples of some numbers, without those of damaged scenes: tables name them, grids do without."""
+    samples = []
+    for number in numbers:
+        with suppress(DiffcamError):
+            samples.append(edition[number])
+    return samples
+
+
+def _strongest(scene: SceneSamples, subtask: str) -> list[int]:
+    """Number of a scene's last sample of a sub-task, the one of the highest level; none where it has none."""
+    return [n for n, name in zip(scene.numbers, scene.subtasks, strict=True) if name == subtask][-1:]
 
 
 def _height(cell: Tensor | str) -> int:

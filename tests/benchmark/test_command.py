@@ -80,6 +80,19 @@ def test_a_second_run_makes_nothing(config, tmp_path, capsys):
     assert "renderer: 0 of 20 samples made and scored now" in capsys.readouterr().err
 
 
+def test_a_damaged_scene_is_named_under_the_table(config, shard, tmp_path, capsys):
+    content = bytearray(shard.read_bytes())
+    at = content.index(b"000001.image.png") + 1024
+    content[at : at + 4000] = bytes(4000)
+    (tmp_path / "small-000000.tar").write_bytes(content)
+    shards = ["--shards", str(tmp_path / "small-000000.tar"), "--workers", "1"]
+    run_diffcam(["benchmark", "run", "--config", str(config), *shards, "--output", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    assert re.search(r"copy: 10 samples are missing; the first, 10: .*000001\.image\.png", printed)
+    assert ["all", "renderer", "10"] in [line.split()[:3] for line in printed.splitlines()], "the others are scored"
+    assert (tmp_path / "out" / "grids" / "levels.png").is_file()
+
+
 @pytest.mark.slow
 def test_two_processes_print_the_table_of_one(config, tmp_path):
     """A method that fits and iterates, a model, and what needs neither; the same bytes, intervals included."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from diffcam.benchmark import Copy, DepthRenderer, GroundTruth, level_sweep, run_method, write_grids
+from diffcam.benchmark import Copy, DepthRenderer, Edition, GroundTruth, level_sweep, run_method, write_grids
 from diffcam.benchmark.grids import CELL, GAP, LABEL, draw_grid, mark_focus
+from diffcam.data import write_shard
 from diffcam.errors import DiffcamError
 from diffcam.metrics import MAE
 
@@ -50,6 +53,21 @@ def test_level_sweep(edition, results, tmp_path):
             assert np.abs(cell(picture, 0, column) - enlarged(results["renderer"].load_output(number))).max() < 2 / 255
     with pytest.raises(DiffcamError, match="no such scene"):
         level_sweep(edition, results, tmp_path / "sweep.png", "elsewhere", ["renderer"])
+
+
+def test_wrong_depth_is_shown_with_its_map(edition, tmp_path):
+    """Two scenes, one of which says that its map is wrong: it alone stands in the further grid."""
+    scenes = [entry.read() for entry in edition.entries]
+    scenes[1] = replace(scenes[1], metadata={"disparity_is_wrong": True})
+    write_shard(tmp_path / "wrong-000000.tar", scenes, image_format="png")
+    wrong = Edition([str(tmp_path / "wrong-000000.tar")], edition.resolution, edition.renderer)
+    paths = write_grids(wrong, {}, tmp_path / "grids")
+    assert paths[-1].name == "wrong_depth.png"
+    with Image.open(paths[-1]) as picture:
+        assert picture.size == (GAP + 3 * (CELL + GAP), LABEL + GAP + CELL + GAP), "reference, disparity, target"
+        sample = wrong[11]
+        assert np.abs(cell(picture, 0, 1) - enlarged(sample.disparity.expand(3, -1, -1))).max() < 2 / 255
+        assert np.abs(cell(picture, 0, 2) - enlarged(sample.targets[0])).max() < 2 / 255
 
 
 def test_words_stand_where_there_is_no_picture():
