@@ -37,7 +37,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(pip_install)
 
-$(OPTIONAL): EXTRAS = test,lint,notebooks,ray,baselines
+$(OPTIONAL): EXTRAS = test,lint,notebooks,ray,baselines,raytrace
 $(OPTIONAL): $(INSTALLED)
 	$(pip_install)
 

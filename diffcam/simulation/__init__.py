@@ -9,6 +9,7 @@ from diffcam.simulation.generated import GeneratedSource
 from diffcam.simulation.layered import LayeredScenes
 from diffcam.simulation.phone import BurstSource
 from diffcam.simulation.procedural import ProceduralTextures
+from diffcam.simulation.raytraced import RaytracedSource
 from diffcam.simulation.sources import LayeredSource, PhotoFolder, PhotoSource, Source
 from diffcam.simulation.textures import PhotoTextures, Textures
 from diffcam.simulation.variants import draw_benchmark_samples, draw_variants, full_grid, render_variants
@@ -31,6 +32,7 @@ __all__ = [
     "PhotoTextures",
     "ProceduralTextures",
     "RayEngine",
+    "RaytracedSource",
     "Rendering",
     "ShardJob",
     "ShardRecord",

@@ -16,6 +16,8 @@ from diffcam.simulation.draws import Draws
 from diffcam.simulation.generated import GeneratedSource, read_prompts
 from diffcam.simulation.phone import BurstSource, merged_results
 from diffcam.simulation.procedural import ProceduralTextures
+from diffcam.simulation.raytraced import RaytracedSource
+from diffcam.simulation.raytracer import choose_variant
 from diffcam.simulation.sources import LayeredSource, PhotoFolder, PhotoSource, Source, check_photos
 from diffcam.simulation.textures import list_photos
 
@@ -28,14 +30,16 @@ TEXTURE_PHOTOS = 400
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say what scenes are made of."""
-    parser.add_argument("folder", type=Path, nargs="?", help="folder of photos (not needed by --source procedural)")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", help="folder of photos (--source procedural and raytraced do without)"
+    )
     parser.add_argument("--source", choices=sorted(SOURCES), default="layered", help="what scenes are made of")
-    parser.add_argument("--scenes", type=int, help=f"how many; default: {LAYERED_SCENES} layered ones, or all photos")
+    parser.add_argument("--scenes", type=int, help=f"how many; default: {LAYERED_SCENES} made ones, or all photos")
     parser.add_argument(
         "--size",
         type=_size,
         default=(512, 512),
-        help="HEIGHTxWIDTH of layered scenes, or one number; photos are shrunk to its short side (default 512)",
+        help="HEIGHTxWIDTH of made scenes, or one number; photos are shrunk to its short side (default 512)",
     )
     photos = parser.add_argument_group("photos with disparity (--source camera, phone, ai, hdrplus or flux)")
     photos.add_argument(
@@ -50,6 +54,8 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_THRESHOLD,
         help="least sharpness everywhere (default %(default)s; 0 takes every photo)",
     )
+    traced = parser.add_argument_group("ray-traced scenes (--source raytraced); --variants are true lens pictures")
+    traced.add_argument("--samples", type=int, default=64, help="rays a pixel (default %(default)s)")
     generated = parser.add_argument_group("pictures of prompts (--source flux)")
     generated.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line")
     generated.add_argument("--generator", default="black-forest-labs/FLUX.1-dev", help="FLUX name or folder")
@@ -67,7 +73,8 @@ def photos_of(args: argparse.Namespace) -> list[Path]:
     return list_photos(args.folder)
 
 
-def _layered(args: argparse.Namespace) -> Source:
+def _photo_textures(args: argparse.Namespace) -> PhotoFolder:
+    """The folder's photos as surfaces; those that cannot be used are named."""
     paths, damaged = check_photos(photos_of(args))
     for reason in damaged:
         print(f"left out: {reason}", file=sys.stderr)
@@ -77,12 +84,26 @@ def _layered(args: argparse.Namespace) -> Source:
         print(f"{args.folder}: {TEXTURE_PHOTOS} of {len(paths)} photos are drawn by the seed", file=sys.stderr)
         order = Draws("photos", args.seed).uniforms((len(paths),)).argsort()
         paths = tuple(sorted(paths[number] for number in order[:TEXTURE_PHOTOS]))
-    textures = PhotoFolder(args.folder, paths, 2 * min(args.size))
-    return LayeredSource(textures, args.scenes or LAYERED_SCENES, args.size, args.seed)
+    return PhotoFolder(args.folder, paths, 2 * min(args.size))
+
+
+def _layered(args: argparse.Namespace) -> Source:
+    return LayeredSource(_photo_textures(args), args.scenes or LAYERED_SCENES, args.size, args.seed)
 
 
 def _procedural(args: argparse.Namespace) -> Source:
     return LayeredSource(ProceduralTextures(), args.scenes or LAYERED_SCENES, args.size, args.seed, kind="ai")
+
+
+def _raytraced(args: argparse.Namespace) -> Source:
+    if args.samples < 1:
+        raise DiffcamError(f"--samples {args.samples}: at least one ray a pixel is needed")
+    tracer = choose_variant()
+    faster = "" if tracer == "llvm_ad_rgb" else " (llvm_ad_rgb is faster: name an LLVM library in DRJIT_LIBLLVM_PATH)"
+    print(f"ray tracing with Mitsuba's {tracer}{faster}", file=sys.stderr)
+    textures = ProceduralTextures() if args.folder is None else _photo_textures(args)
+    count = args.scenes or LAYERED_SCENES
+    return RaytracedSource(textures, count, tracer, args.size, args.seed, args.variants, args.samples)
 
 
 def _photo_source(name: str, kind: str) -> Callable[[argparse.Namespace], Source]:
@@ -132,6 +153,7 @@ def _development(args: argparse.Namespace, source: str, kind: str) -> Developmen
 SOURCES: dict[str, Callable[[argparse.Namespace], Source]] = {
     "layered": _layered,
     "procedural": _procedural,
+    "raytraced": _raytraced,
     "camera": _photo_source("camera", "photo"),
     "phone": _photo_source("phone", "photo"),
     "ai": _photo_source("ai", "ai"),

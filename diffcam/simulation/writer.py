@@ -44,13 +44,16 @@ class Rendering:
         return 421 if self.variants < 0 else 1 + self.variants
 
     def complete(self, scene: Scene, index: int) -> Scene:
-        """The scene with its variants or samples; a pure function of scene, index and settings."""
+        """The scene with its variants or samples; a pure function of scene, index and settings.
+
+        A scene that brings its own pictures, taken through a lens and not rendered, keeps them.
+        """
         if self.attribution:
             scene = replace(scene, metadata={**scene.metadata, "attribution": self.attribution})
         generator = derived_generator("variants", self.seed, index)
         if self.benchmark:
             return draw_benchmark_samples(scene, generator)
-        if self.variants == 0:
+        if self.variants == 0 or scene.variants:
             return scene
         drawn = full_grid(scene, generator) if self.variants < 0 else draw_variants(scene, self.variants, generator)
         return render_variants(scene, drawn, self.gamma, self.device)
