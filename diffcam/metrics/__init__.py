@@ -2,11 +2,11 @@
 
 from diffcam.metrics.base import MissingWeightsError, SampleMetric
 from diffcam.metrics.clip import CLIPI, CLIPIQA
-from diffcam.metrics.focus import BlurRadiusError, FocusHit
+from diffcam.metrics.focus import BlurRadiusError, FocusHit, RelativeBlurError
 from diffcam.metrics.level import LVCorr, level_correlation
 from diffcam.metrics.lpips import LPIPS
 from diffcam.metrics.pixel import MAE, PSNR, SSIM
-from diffcam.metrics.regions import Identity, InFocusPSNR, InFocusSSIM, OutOfFocusPSNR, OutOfFocusSSIM
+from diffcam.metrics.regions import Identity, InFocusPSNR, InFocusSSIM, KeptPSNR, OutOfFocusPSNR, OutOfFocusSSIM
 from diffcam.metrics.scores import Comparison, Row, Scorer, read_rows, unique_rows, write_rows
 from diffcam.metrics.table import Estimate, Table, estimate, subtask_table
 
@@ -24,10 +24,12 @@ __all__ = [
     "Identity",
     "InFocusPSNR",
     "InFocusSSIM",
+    "KeptPSNR",
     "LVCorr",
     "MissingWeightsError",
     "OutOfFocusPSNR",
     "OutOfFocusSSIM",
+    "RelativeBlurError",
     "Row",
     "SampleMetric",
     "Scorer",

@@ -27,6 +27,9 @@ MARGIN = 12
 RADIUS_SPREAD = 1.5
 """Largest difference of asked radii within a tile and its margin, pixels of a 512-pixel short side."""
 
+LEAST_RELATIVE = 2.0
+"""Smallest asked radius of which an error is a meaningful share, pixels of a 512-pixel short side."""
+
 TEXTURE = 4 / 255
 """A tile is textured if a blur of two pixels changes it by more than this (root mean square)."""
 
@@ -101,16 +104,18 @@ class BlurRadiusError(SampleMetric):
         return torch.stack([self._score(*sample) for sample in samples])
 
     def _score(self, prediction_3HW: Tensor, sharp_3HW: Tensor, radius_1HW: Tensor) -> Tensor:
+        shown_N, asked_N = self._radii(prediction_3HW, sharp_3HW, radius_1HW)
+        return (shown_N - asked_N).abs().mean()  # of no tiles: NaN
+
+    def _radii(self, prediction_3HW: Tensor, sharp_3HW: Tensor, radius_1HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Shown and asked radius of every tile that can tell, ``(N,)`` each, in pixels of a 512-pixel short side."""
         unit = pixels_per_level(*prediction_3HW.shape[1:])
         copies_KHW = self._copies_of(sharp_3HW[1], unit)  # green: blur is the same in every channel
         tile = max(8, round(TILE * unit))
         errors_KN = F.avg_pool2d((copies_KHW - prediction_3HW[1]).square()[:, None], tile).flatten(1)
         radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
         valid_N &= textured(copies_KHW, tile)
-        if not bool(valid_N.any()):
-            return prediction_3HW.new_tensor(torch.nan)
-        shown_N = best_radius(errors_KN[:, valid_N])
-        return (shown_N - radius_N[valid_N] / unit).abs().mean()
+        return best_radius(errors_KN[:, valid_N]), radius_N[valid_N] / unit
 
     def _copies_of(self, sharp_HW: Tensor, unit: float) -> Tensor:
         """Blurred copies of the scene; consecutive samples show one scene, so the last copies are kept."""
@@ -118,6 +123,24 @@ class BlurRadiusError(SampleMetric):
             self._sharp = sharp_HW
             self._copies = blurred_copies(sharp_HW, tuple(radius * unit for radius in RADII), self.gamma)
         return self._copies
+
+
+class RelativeBlurError(BlurRadiusError):
+    """Distance of the shown from the asked blur radius as a share of the asked one, where that is two pixels or more.
+
+    Args:
+        gamma: Of the light in which blur is an average; the benchmark renderer's.
+    """
+
+    column, label, digits = "blur_error_relative", "Relative blur error", 3
+    note = (
+        "Relative blur error: of the shown against the asked blur radius in textured tiles, from 2 pixels (at 512) up"
+    )
+
+    def _score(self, prediction_3HW: Tensor, sharp_3HW: Tensor, radius_1HW: Tensor) -> Tensor:
+        shown_N, asked_N = self._radii(prediction_3HW, sharp_3HW, radius_1HW)
+        blurred_N = asked_N >= LEAST_RELATIVE
+        return ((shown_N - asked_N).abs() / asked_N)[blurred_N].mean()
 
 
 class FocusHit(SampleMetric):

@@ -130,3 +130,16 @@ class Identity(SampleMetric):
         """Errors ``(B,)``; NaN where everything should change."""
         region = unchanged_region(target_B3HW, reference_B3HW)
         return masked_mean((prediction_B3HW - target_B3HW).abs(), region)
+
+
+class KeptPSNR(SampleMetric):
+    """PSNR to the reference where nothing should change: how untouched it is."""
+
+    column, label, higher_is_better, digits = "psnr_kept", "PSNR kept", True, 2
+    inputs = ("prediction", "target", "reference")
+    note = "PSNR kept: to the reference, where ground truth and reference agree"
+
+    def score(self, prediction_B3HW: Tensor, target_B3HW: Tensor, reference_B3HW: Tensor) -> Tensor:
+        """Ratios ``(B,)``; NaN where everything should change."""
+        region = unchanged_region(target_B3HW, reference_B3HW)
+        return -10 * torch.log10(masked_mean((prediction_B3HW - reference_B3HW).square(), region))

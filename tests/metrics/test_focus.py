@@ -11,7 +11,7 @@ from skimage import data
 
 from diffcam.camera import Camera, CameraBatch
 from diffcam.functional.bokeh import render_bokeh_reference
-from diffcam.metrics import BlurRadiusError, FocusHit
+from diffcam.metrics import BlurRadiusError, FocusHit, RelativeBlurError
 from diffcam.metrics.focus import RADII, best_radius, blurred_copies, tile_radii
 from diffcam.metrics.regions import asked_radius
 
@@ -61,6 +61,16 @@ def test_blur_error_is_the_difference_of_radii(photo, disparity, rendered):
     radius, _ = asked(disparity, (0.1, 0.5), 16.0)
     found = float(BlurRadiusError().score(output, photo, radius))
     assert found == pytest.approx(abs(rendered - 16) / 2 / 2, abs=0.2), "half of the tiles are off by that much"
+
+
+@pytest.mark.parametrize("rendered", [12.0, 20.0])
+def test_relative_blur_error_leaves_out_what_is_in_focus(photo, disparity, rendered):
+    """The right shows ``rendered / 2`` where level 16 asks for 8; the left, in focus, does not count."""
+    radius, _ = asked(disparity, (0.1, 0.5), 16.0)
+    found = float(RelativeBlurError().score(render(photo, disparity, 0.25, rendered), photo, radius))
+    assert found == pytest.approx(abs(rendered - 16) / 16, abs=0.05)
+    radius, _ = asked(disparity, (0.1, 0.5), 2.0)
+    assert math.isnan(float(RelativeBlurError().score(photo, photo, radius))), "nothing is asked to blur by 2 pixels"
 
 
 def test_blur_error_of_a_sharp_picture(photo, disparity):

@@ -7,12 +7,22 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import minimum_filter
 from skimage import data
 from skimage.filters import gaussian
 from skimage.metrics import structural_similarity
 
 from diffcam.camera import Camera, CameraBatch
-from diffcam.metrics import Comparison, Identity, InFocusPSNR, InFocusSSIM, OutOfFocusPSNR, OutOfFocusSSIM, Scorer
+from diffcam.metrics import (
+    Comparison,
+    Identity,
+    InFocusPSNR,
+    InFocusSSIM,
+    KeptPSNR,
+    OutOfFocusPSNR,
+    OutOfFocusSSIM,
+    Scorer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +98,11 @@ def test_disparity_is_needed(comparison):
     without = Comparison(**{**vars(comparison), "disparity": None})
     with pytest.raises(ValueError, match="need the exact disparity"):
         scores(without)
+
+
+def test_what_is_kept_is_held_to_the_reference(comparison):
+    kept = float(KeptPSNR().score(comparison.prediction, comparison.target, comparison.reference))
+    sharp, target, output = (pixels(x) for x in (comparison.reference, comparison.target, comparison.prediction))
+    same = minimum_filter(np.abs(target - sharp).max(-1) < 2 / 255, 9, mode="constant", cval=1)
+    assert same.mean() > 0.3
+    assert kept == pytest.approx(-10 * np.log10(np.square(output - sharp)[same].mean()), abs=0.05)
