@@ -19,7 +19,7 @@ EDGE_STEP = 0.05
 
 
 def worst_samples(results: Results, baseline: Results, column: str = "mae") -> list[tuple[float, Row]]:
-    """What a method gains over another on each sample, the least first; ``(gain, row)``, where lower scores are better."""
+    """What a method gains over another on each sample, the least first: ``(gain, row)``, for scores to be low."""
     both = [(baseline.rows[number], row) for number, row in results.rows.items() if number in baseline.rows]
     gains = [(other.scores[column] - row.scores[column], row) for other, row in both]
     return sorted(gains, key=lambda pair: pair[0])

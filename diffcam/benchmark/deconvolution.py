@@ -80,7 +80,7 @@ class LayeredDeconvolution(Method):
         step: Distance of the layers' radii in pixels.
     """
 
-    note = "deconvolution: Richardson-Lucy per depth layer, radii estimated from the reference"
+    note = "Richardson-Lucy per depth layer, radii estimated from the reference"
 
     def __init__(
         self, restoration: Restoration | None = None, renderer: BokehRenderer | None = None, step: float = 1.0
@@ -106,7 +106,7 @@ class LayeredDeconvolution(Method):
 class OracleDeconvolution(LayeredDeconvolution):
     """The same, told plane and level of the reference's blur: what estimating the radii costs."""
 
-    note = "deconvolution (oracle): told the radii of the reference's blur"
+    note = "deconvolution told the radii of the reference's blur"
 
     def radii(self, sample: RefocusSample) -> np.ndarray:
         """The true radii.

@@ -99,7 +99,7 @@ class DepthRenderer(Method):
         renderer: The renderer; None: gamma 4, no highlights.
     """
 
-    note = "renderer: it made the ground truth of add bokeh, from the same disparity"
+    note = "it made the ground truth of add bokeh, from the same disparity"
 
     def __init__(self, renderer: BokehRenderer | None = None) -> None:
         self.renderer = renderer or BokehRenderer()
