@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -45,6 +45,10 @@ class Aperture:
             raise ValueError(f"aperture rotation must be finite, got {self.rotation}")
         if not 0.0 <= self.cat_eye <= 1.0:
             raise ValueError(f"aperture cat_eye must lie in [0, 1], got {self.cat_eye}")
+
+    def mirrored(self) -> Aperture:
+        """The opening as it is in a picture mirrored left to right."""
+        return replace(self, rotation=math.pi - self.rotation) if self.blades else self
 
 
 @dataclass(frozen=True)

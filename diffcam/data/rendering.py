@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffcam.camera import Camera, pixels_per_level
-from diffcam.kernels import render_bokeh
+from diffcam.kernels import MODES, render_bokeh
 
 
 class BokehRenderer:
@@ -15,16 +15,20 @@ class BokehRenderer:
     Args:
         gamma: 1 to 5; light is ``image ** gamma``.
         highlights: Whether bright parts out of focus are brightened first.
+        mode: ``classical`` as in the paper, or ``occlusion``, see :func:`render_bokeh`.
 
     Raises:
-        ValueError: If gamma is outside its range.
+        ValueError: If gamma is outside its range or the mode is unknown.
     """
 
-    def __init__(self, gamma: float = 4.0, highlights: bool = False) -> None:
+    def __init__(self, gamma: float = 4.0, highlights: bool = False, mode: str = "classical") -> None:
         if not 1.0 <= gamma <= 5.0:
             raise ValueError(f"gamma must lie in [1, 5], got {gamma}")
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.gamma = gamma
         self.highlights = highlights
+        self.mode = mode
 
     def __call__(
         self,
@@ -58,5 +62,6 @@ class BokehRenderer:
             self.gamma,
             aperture=camera.aperture,
             highlights=self.highlights,
+            mode=self.mode,
         )
         return rendered[0]

@@ -39,10 +39,12 @@ class View:
         self.disparity = window.apply(scene.disparity)
 
     def camera(self, rendition: Rendition) -> Camera:
-        """The rendition's camera as it looks in the window: the blur of a variant is magnified with the picture."""
+        """The rendition's camera as it looks in the window: a variant is magnified and mirrored with the picture."""
         if rendition.variant is None:
             return rendition.camera
-        return replace(rendition.camera, bokeh=self.level(rendition.camera.bokeh))
+        aperture = rendition.camera.aperture
+        aperture = aperture.mirrored() if self.window.flip else aperture
+        return replace(rendition.camera, bokeh=self.level(rendition.camera.bokeh), aperture=aperture)
 
     def level(self, bokeh: float) -> float:
         """A level of the whole scene as a level of the window."""

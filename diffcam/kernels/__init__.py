@@ -9,9 +9,10 @@ from diffcam.functional.bokeh import check_bokeh_inputs, render_classical
 from diffcam.functional.occlusion import render_occlusion
 from diffcam.kernels.scatter import scatter_discs
 
-__all__ = ["render_bokeh"]
+__all__ = ["MODES", "render_bokeh"]
 
 MODES = {"classical": render_classical, "occlusion": render_occlusion}
+"""What the renderer can do, by the name that users give."""
 
 
 def render_bokeh(

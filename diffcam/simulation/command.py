@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from diffcam.errors import DiffcamError
+from diffcam.kernels import MODES
 from diffcam.photo import open_photo
 from diffcam.simulation.all_in_focus import AllInFocus, Sharpness, write_review
 from diffcam.simulation.engines import Engine, LocalEngine, RayEngine
@@ -19,6 +20,7 @@ from diffcam.simulation.manifest import Manifest
 from diffcam.simulation.progress import Progress
 from diffcam.simulation.source_options import SOURCES, add_source_arguments, photos_of
 from diffcam.simulation.textures import load_reduced
+from diffcam.simulation.variants import Openings
 from diffcam.simulation.writer import Rendering, ShardJob, make_shard
 
 IMAGES_PER_SHARD = 256
@@ -52,6 +54,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--benchmark", action="store_true", help="add the ten benchmark samples to each scene")
     parser.add_argument("--gamma", type=float, default=4.0, help="gamma of the renderer")
+    parser.add_argument(
+        "--mode", choices=sorted(MODES), default="classical", help="of the renderer (default %(default)s)"
+    )
+    parser.add_argument(
+        "--blades",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="apertures to draw from: 0 round, 3 to 16 polygons",
+    )
+    parser.add_argument(
+        "--cat-eye", type=float, default=0.0, help="strongest clipping of the aperture in corners, 0 to 1"
+    )
     parser.add_argument("--quality", type=int, default=95, help="JPEG quality 1 to 100, or 0 for PNG")
     parser.add_argument("--device", default="cpu", help="where variants are rendered")
     parser.add_argument("--attribution", default="", help="licence and authors, kept in every scene")
@@ -79,9 +95,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None:
             setattr(args, name, getattr(args, name).resolve())
     source = SOURCES[args.source](args)
-    rendering = Rendering(
-        args.variants, args.benchmark, args.seed, args.gamma, args.quality, args.device, args.attribution
-    )
+    rendering = _rendering(args)
     per_shard = args.scenes_per_shard or max(1, IMAGES_PER_SHARD // rendering.images_per_scene)
     settings = {"source": source.describe(), "rendering": rendering.describe(), "scenes_per_shard": per_shard}
     try:
@@ -96,6 +110,28 @@ def run(args: argparse.Namespace) -> int:
         for number, start in enumerate(range(0, len(source), per_shard))
     ]
     return make_shards(manifest, jobs, ENGINES[args.engine](args))
+
+
+def _rendering(args: argparse.Namespace) -> Rendering:
+    try:
+        openings = Openings(tuple(args.blades), args.cat_eye)
+    except ValueError as error:
+        raise DiffcamError(f"--blades, --cat-eye: {error}") from error
+    if openings != Openings() and (args.variants == 0 or args.source == "raytraced"):
+        raise DiffcamError(
+            "--blades and --cat-eye are of rendered --variants: a number of them, not --source raytraced"
+        )
+    return Rendering(
+        args.variants,
+        args.benchmark,
+        args.seed,
+        args.gamma,
+        args.quality,
+        args.device,
+        args.attribution,
+        args.mode,
+        openings,
+    )
 
 
 def make_shards(manifest: Manifest, jobs: Sequence[ShardJob], engine: Engine) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
 
-from diffcam.camera import Camera, pixels_per_level
+from diffcam.camera import Aperture, Camera, pixels_per_level
 from diffcam.data.schema import Sample, Scene, Variant
 from diffcam.errors import DiffcamError
 from diffcam.kernels import render_bokeh
@@ -80,7 +81,33 @@ def draw_variants(scene: Scene, count: int, generator: Generator) -> tuple[Varia
     return tuple(variants)
 
 
-def render_variants(scene: Scene, variants: Sequence[Variant], gamma: float = 4.0, device: str = "cpu") -> Scene:
+@dataclass(frozen=True)
+class Openings:
+    """What a rendition's aperture is drawn from.
+
+    Args:
+        blades: Numbers of blades, each equally likely and in any rotation; 0 is round.
+        cat_eye: The strongest clipping towards the corners, drawn from 0 up.
+    """
+
+    blades: tuple[int, ...] = (0,)
+    cat_eye: float = 0.0
+
+    def __post_init__(self) -> None:
+        for blades in self.blades:
+            Aperture(blades, cat_eye=self.cat_eye)  # refuses what is no aperture
+
+    def fit(self, variant: Variant, generator: Generator) -> Variant:
+        """The rendition with a drawn aperture."""
+        choice, turn, cut = torch.rand(3, generator=generator).tolist()
+        blades = self.blades[int(choice * len(self.blades))]
+        aperture = Aperture(blades, 2 * math.pi * turn if blades else 0.0, self.cat_eye * cut)
+        return replace(variant, camera=replace(variant.camera, aperture=aperture))
+
+
+def render_variants(
+    scene: Scene, variants: Sequence[Variant], gamma: float = 4.0, device: str = "cpu", mode: str = "classical"
+) -> Scene:
     """The scene with the given variants, each rendered from its all-in-focus image.
 
     Args:
@@ -88,6 +115,7 @@ def render_variants(scene: Scene, variants: Sequence[Variant], gamma: float = 4.
         variants: Renditions to add images to.
         gamma: Of the renderer.
         device: Where to render.
+        mode: Of the renderer, see :func:`render_bokeh`.
     """
     image, disparity = scene.image[None].to(device), scene.disparity[None].to(device)
     unit = pixels_per_level(*scene.image.shape[1:])
@@ -95,7 +123,7 @@ def render_variants(scene: Scene, variants: Sequence[Variant], gamma: float = 4.
     for variant in variants:
         plane = torch.tensor([variant.focus_disparity], device=device)
         radius = torch.tensor([variant.camera.bokeh * unit], device=device)
-        picture = render_bokeh(image, disparity, plane, radius, gamma, aperture=variant.camera.aperture)
+        picture = render_bokeh(image, disparity, plane, radius, gamma, aperture=variant.camera.aperture, mode=mode)
         rendered.append(replace(variant, image=picture[0].clamp(0, 1).cpu()))
     return replace(scene, variants=tuple(rendered))
 

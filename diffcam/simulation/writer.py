@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from diffcam.data.schema import Scene
 from diffcam.data.shards import write_shard
 from diffcam.errors import DiffcamError
 from diffcam.simulation.sources import Source
-from diffcam.simulation.variants import draw_benchmark_samples, draw_variants, full_grid, render_variants
+from diffcam.simulation.variants import Openings, draw_benchmark_samples, draw_variants, full_grid, render_variants
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Rendering:
         quality: JPEG quality; 0 writes PNG.
         device: Where to render.
         attribution: Licence and authors, kept in every scene.
+        mode: Of the renderer.
+        openings: Apertures of the renditions.
     """
 
     variants: int = 0
@@ -37,6 +39,8 @@ class Rendering:
     quality: int = 95
     device: str = "cpu"
     attribution: str = ""
+    mode: str = "classical"
+    openings: Openings = field(default_factory=Openings)
 
     @property
     def images_per_scene(self) -> int:
@@ -56,11 +60,18 @@ class Rendering:
         if self.variants == 0 or scene.variants:
             return scene
         drawn = full_grid(scene, generator) if self.variants < 0 else draw_variants(scene, self.variants, generator)
-        return render_variants(scene, drawn, self.gamma, self.device)
+        if self.openings != Openings():
+            drawn = tuple(self.openings.fit(variant, generator) for variant in drawn)
+        return render_variants(scene, drawn, self.gamma, self.device, self.mode)
 
     def describe(self) -> dict[str, Any]:
-        """The settings, for the manifest."""
-        return asdict(self)
+        """The settings, for the manifest; mode and openings only where they are not the usual ones.
+
+        Runs from before there was a choice can then be continued.
+        """
+        usual = Rendering()
+        later = {name for name in ("mode", "openings") if getattr(self, name) == getattr(usual, name)}
+        return {name: value for name, value in asdict(self).items() if name not in later}
 
 
 @dataclass(frozen=True)

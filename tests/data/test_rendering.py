@@ -21,6 +21,30 @@ def test_levels_are_radii_at_a_512_pixel_short_side(aperture: Aperture, highligh
     assert (out - image).abs().max() > 0.2
 
 
+@pytest.mark.parametrize("aperture", [Aperture(5, 0.4), Aperture(6, -2.0), Aperture(cat_eye=0.8)])
+def test_mirrored_aperture_is_that_of_the_mirrored_picture(aperture: Aperture) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image, disparity = torch.rand(3, 48, 64, generator=generator), torch.rand(1, 48, 64, generator=generator).round()
+    renderer = BokehRenderer(1.0)
+
+    def render(mirrored: bool, aperture: Aperture) -> torch.Tensor:
+        flip = (lambda x: x.flip(-1)) if mirrored else (lambda x: x)
+        return flip(renderer(flip(image), flip(disparity), 0.0, Camera((0.5, 0.5), 64.0, aperture)))
+
+    torch.testing.assert_close(render(True, aperture.mirrored()), render(False, aperture), atol=1e-4, rtol=0)
+    if aperture.blades == 5:
+        assert (render(True, aperture) - render(False, aperture)).abs().max() > 0.01
+
+
+def test_occlusion_mode_keeps_a_sharp_edge_that_the_classical_one_blurs() -> None:
+    columns = (torch.arange(48) < 24).float().expand(1, 48, 48)
+    image, camera = 1 - columns.expand(3, -1, -1), Camera((0.1, 0.5), 64.0)
+    classical, occlusion = (
+        BokehRenderer(1.0, mode=mode)(image, columns, 1.0, camera) for mode in ("classical", "occlusion")
+    )
+    assert (occlusion - image)[..., :24].abs().max() < 2e-3 < 0.01 < (classical - image)[..., :24].abs().max()
+
+
 def test_level_zero_is_the_image_itself() -> None:
     image = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(BokehRenderer()(image, torch.zeros(1, 8, 8), 0.5, Camera((0.5, 0.5), 0.0)), image)
@@ -29,3 +53,5 @@ def test_level_zero_is_the_image_itself() -> None:
 def test_gamma_is_checked() -> None:
     with pytest.raises(ValueError, match="gamma"):
         BokehRenderer(gamma=0.5)
+    with pytest.raises(ValueError, match="mode"):
+        BokehRenderer(mode="fast")

@@ -160,3 +160,26 @@ def test_layered_source_goes_to_workers_without_its_photos(photo_folder: Path) -
     copy = pickle.loads(packed)  # noqa: S301 - made here
     assert torch.equal(copy.scene(1).image, before.image)
     assert copy.describe() == source.describe()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--blades", "6"), "--variants"),
+        (("--variants", "2", "--blades", "2"), "blades"),
+        (("--variants", "2", "--cat-eye", "1.5"), "cat_eye"),
+    ],
+)
+def test_apertures_that_make_no_sense_are_refused(tmp_path: Path, options, message) -> None:
+    with pytest.raises(DiffcamError, match=message):
+        simulate("--source", "procedural", *options, "--scenes", 1, "--output", tmp_path / "out")
+
+
+def test_apertures_and_mode_reach_the_shard(tmp_path: Path) -> None:
+    simulate("--source", "procedural", "--scenes", 1, "--size", 64, "--variants", 3, "--blades", 0, 7, "--cat-eye", 0.4,
+             "--mode", "occlusion", "--workers", 1, "--output", tmp_path / "out")  # fmt: skip
+    (scene,) = read_shard(tmp_path / "out" / "scenes-000000.tar")
+    assert {variant.camera.aperture.blades for variant in scene.variants} <= {0, 7}
+    assert all(0 < variant.camera.aperture.cat_eye <= 0.4 for variant in scene.variants)
+    settings = json.loads((tmp_path / "out" / "scenes.json").read_text())["settings"]["rendering"]
+    assert (settings["mode"], settings["openings"]) == ("occlusion", {"blades": [0, 7], "cat_eye": 0.4})

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
-from diffcam.camera import focus_pixel
-from diffcam.data.schema import Scene
+from diffcam.camera import Camera, focus_pixel
+from diffcam.data.schema import Scene, Variant, decode_scene, encode_scene
 from diffcam.errors import DiffcamError
 from diffcam.kernels import render_bokeh
 from diffcam.simulation.variants import (
     FOCUS_TOLERANCE,
+    Openings,
     draw_benchmark_samples,
     draw_focus_point,
     draw_variants,
     full_grid,
     render_variants,
 )
+from diffcam.simulation.writer import Rendering
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -104,3 +107,46 @@ def test_a_flat_scene_is_no_benchmark_scene() -> None:
     flat = Scene("flat", torch.zeros(3, 8, 8), torch.zeros(1, 8, 8), "x", "photo")
     with pytest.raises(DiffcamError, match="scene flat"):
         draw_benchmark_samples(flat, generator())
+
+
+def test_openings_are_drawn_from_what_is_asked_for(scene: Scene) -> None:
+    openings, source = Openings((0, 5, 8), 0.6), generator(2)
+    apertures = [openings.fit(draw_variants(scene, 1, source)[0], source).camera.aperture for _ in range(300)]
+    counts = Counter(aperture.blades for aperture in apertures)
+    assert set(counts) == {0, 5, 8}
+    assert min(counts.values()) > 70
+    assert all(aperture.rotation == 0 for aperture in apertures if aperture.blades == 0)
+    assert 0 <= min(aperture.cat_eye for aperture in apertures) < 0.05
+    assert 0.55 < max(aperture.cat_eye for aperture in apertures) <= 0.6
+    for wrong in (((2,), 0.0), ((6,), 1.5)):
+        with pytest.raises(ValueError, match="aperture"):
+            Openings(*wrong)
+
+
+def test_aperture_and_mode_reach_the_pictures(scene: Scene) -> None:
+    """From the settings of a simulation to the stored picture and its record."""
+    rendering = Rendering(3, gamma=2.2, mode="occlusion", openings=Openings((6,), 0.5))
+    rendered = rendering.complete(scene, 0)
+    decoded = decode_scene("a", encode_scene(rendered, "png"))
+    for variant, stored in zip(rendered.variants, decoded.variants, strict=True):
+        assert stored.camera == variant.camera
+        assert variant.camera.aperture.blades == 6
+        expected = render_bokeh(
+            scene.image[None],
+            scene.disparity[None],
+            torch.tensor([variant.focus_disparity]),
+            torch.tensor([variant.camera.bokeh * 48 / 512]),
+            2.2,
+            aperture=variant.camera.aperture,
+            mode="occlusion",
+        )[0]
+        torch.testing.assert_close(stored.image, expected.clamp(0, 1), atol=0.51 / 255, rtol=0)
+    assert rendering.describe()["openings"] == {"blades": (6,), "cat_eye": 0.5}
+    plain = Rendering(3)
+    assert {"mode", "openings"} & plain.describe().keys() == set()
+    assert [v.camera.focus for v in plain.complete(scene, 0).variants] == [v.camera.focus for v in rendered.variants]
+
+
+def test_a_scene_keeps_pictures_of_its_own(scene: Scene) -> None:
+    own = replace(scene, variants=(Variant(Camera((0.5, 0.5), 3.0), 0.2, torch.zeros(3, 48, 64)),))
+    assert Rendering(5).complete(own, 0) is own
