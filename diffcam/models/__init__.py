@@ -8,7 +8,6 @@ from diffcam.models.parametrisation import (
     BlurStackOutput,
     Parametrisation,
     ResidualOutput,
-    TransferOutput,
     VelocityOutput,
 )
 from diffcam.models.refocus import RefocusModel
@@ -26,7 +25,6 @@ __all__ = [
     "RefocusTransformer",
     "ResidualOutput",
     "Training",
-    "TransferOutput",
     "VAECodec",
     "VelocityOutput",
     "load_flux_codec",

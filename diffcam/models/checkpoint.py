@@ -20,14 +20,14 @@ from safetensors.torch import load_file, save_file
 
 from diffcam.errors import DiffcamError, first_line
 from diffcam.models.codec import PatchCodec, VAECodec
-from diffcam.models.parametrisation import BlurStackOutput, ResidualOutput, TransferOutput, VelocityOutput
+from diffcam.models.parametrisation import BlurStackOutput, ResidualOutput, VelocityOutput
 from diffcam.models.refocus import RefocusModel
 from diffcam.models.transformer import RefocusTransformer
 
 SETTINGS_FILE = "refocus.json"
 PROJECTOR_FILE = "camera_projector.safetensors"
 LORA_FILE = "pytorch_lora_weights.safetensors"
-PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, TransferOutput, BlurStackOutput)}
+PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, BlurStackOutput)}
 
 
 @dataclass(frozen=True)

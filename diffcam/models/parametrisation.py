@@ -79,30 +79,6 @@ class ResidualOutput:
         return velocity_from_clean(noisy_BCHW, clean_BCHW, timestep_B)
 
 
-class TransferOutput:
-    """The output is a transfer function for the reference and a residual: ``I = (1 + gain) I_r + residual``, by token.
-
-    On tokens that hold frequencies, defocus (and its undoing) multiplies each by the ratio of two lens transfer
-    functions: the model has only to name that ratio, and the residual adds what comes from across the patch border.
-    """
-
-    def channels(self, codec: Codec) -> int:
-        """Gain and residual of every channel of a token."""
-        return 2 * token_channels(codec)
-
-    def basis(self, reference_BCHW: Tensor) -> Tensor:
-        """The reference."""
-        return reference_BCHW
-
-    def velocity(
-        self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
-    ) -> Tensor:
-        """``(I^t - I) / t``."""
-        gain_BNC, residual_BNC = output_BNC.chunk(2, dim=-1)
-        clean_BNC = (1 + gain_BNC) * codec.pack(basis.float()) + residual_BNC
-        return velocity_from_clean(noisy_BCHW, codec.unpack(clean_BNC, *noisy_BCHW.shape[-2:]), timestep_B)
-
-
 class BlurStackOutput:
     """The output says how much of each blur band to keep, and a residual: ``I = I_r + sum_k gain_k B_k + residual``.
 

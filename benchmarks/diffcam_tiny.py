@@ -1,0 +1,188 @@
+"""What diffcam-tiny does on the held-out scenes, line by line against what it should do.
+
+Methods run as in ``diffcam benchmark run`` (nothing finished is done again), at a 512-pixel short side.
+
+Usage: ``python benchmarks/diffcam_tiny.py [--model diffcam-tiny] [--write docs/diffcam_tiny.md]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from diffcam.benchmark import Edition, ImperfectDepth, LayeredDeconvolution, Method, Refocuser, Results, run_method
+from diffcam.benchmark.methods import Copy, GroundTruth, to_picture
+from diffcam.camera import Camera
+from diffcam.data import BokehRenderer, DepthDropout
+from diffcam.metrics import (
+    LPIPS,
+    MAE,
+    PSNR,
+    FocusHit,
+    KeptPSNR,
+    LVCorr,
+    RelativeBlurError,
+    SampleMetric,
+    Table,
+    estimate,
+)
+from diffcam.pipeline import RefocusPipeline
+
+SHARDS = ["data_shards/heldout-*.tar"]
+SIZE = 512
+GAMMA = 2.2
+METRICS: list[SampleMetric] = [MAE(), PSNR(), LPIPS(), LVCorr(), FocusHit(), KeptPSNR(), RelativeBlurError(gamma=GAMMA)]
+STEPS = 4
+"""Sampling steps of all lines that do not compare them."""
+
+
+Figure = Callable[[dict[str, Results]], float]
+"""From results by method."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table.
+
+    Args:
+        subtask: Where it is measured.
+        name: What is measured.
+        sign: Whether the figure should be at least (``>=``) or at most (``<=``) the bound.
+        bound: The bound.
+        figure: What is found.
+        unit: Printed behind figure and bound.
+    """
+
+    subtask: str
+    name: str
+    sign: Literal[">=", "<="]
+    bound: float
+    figure: Figure
+    unit: str = ""
+
+    def cells(self, results: dict[str, Results]) -> tuple[str, ...]:
+        """The line as printed."""
+        found = self.figure(results)
+        holds = found >= self.bound if self.sign == ">=" else found <= self.bound
+        asked = f"{self.sign} {self.bound:g}{self.unit}"
+        return self.subtask, self.name, asked, f"{found:.2f}{self.unit}", "holds" if holds else "falls short"
+
+
+def mean(results: Results, metric: type[SampleMetric], subtask: str) -> float:
+    """Mean of a metric over the scenes."""
+    found = next(one for one in METRICS if type(one) is metric)
+    return estimate([row for row in results.rows.values() if row.subtask == subtask], found).value
+
+
+def ratio(metric: type[SampleMetric], subtask: str, method: str, to: str) -> Figure:
+    """A method's mean over another's."""
+    return lambda results: mean(results[method], metric, subtask) / mean(results[to], metric, subtask)
+
+
+def gain(metric: type[SampleMetric], subtask: str, method: str, over: str) -> Figure:
+    """A method's mean less another's."""
+    return lambda results: mean(results[method], metric, subtask) - mean(results[over], metric, subtask)
+
+
+def plain(metric: type[SampleMetric], subtask: str) -> Figure:
+    """The model's mean."""
+    return lambda results: mean(results["model"], metric, subtask)
+
+
+ADD, REFOCUS, REMOVE = "add_bokeh", "refocus", "remove_bokeh"
+LINES = (
+    Line(ADD, "MAE over copy's, with depth", "<=", 0.35, ratio(MAE, ADD, "model", "copy")),
+    Line(ADD, "MAE over copy's, without depth", "<=", 0.7, ratio(MAE, ADD, "no-depth", "copy")),
+    Line(ADD, "LVCorr", ">=", 0.9, plain(LVCorr, ADD)),
+    Line(ADD, "relative error of the blur radius", "<=", 0.15, plain(RelativeBlurError, ADD)),
+    Line(ADD, "kept regions: PSNR to the photo", ">=", 34, plain(KeptPSNR, ADD), " dB"),
+    Line(REFOCUS, "PSNR above copy's", ">=", 3, gain(PSNR, REFOCUS, "model", "copy"), " dB"),
+    Line(REFOCUS, "focus hits", ">=", 0.85, plain(FocusHit, REFOCUS)),
+    Line(REMOVE, "PSNR above copy's", ">=", 1.5, gain(PSNR, REMOVE, "model", "copy"), " dB"),
+    Line(REMOVE, "LPIPS over copy's", "<=", 0.8, ratio(LPIPS, REMOVE, "model", "copy")),
+    Line(REMOVE, "PSNR above blind deconvolution's", ">=", 0, gain(PSNR, REMOVE, "model", "deconvolution"), " dB"),
+    Line(REMOVE, "LPIPS over blind deconvolution's", "<=", 1, ratio(LPIPS, REMOVE, "model", "deconvolution")),
+    Line(ADD, "PSNR lost by 4 in place of 8 steps", "<=", 0.3, gain(PSNR, ADD, "8-steps", "model"), " dB"),
+    Line(ADD, "PSNR lost by 2 in place of 8 steps", "<=", 0.3, gain(PSNR, ADD, "8-steps", "2-steps"), " dB"),
+)
+
+
+def methods(model: str) -> dict[str, Method]:
+    """What is run, by the names that the lines use."""
+    tiny = Refocuser(model, steps=STEPS)
+    return {
+        "ground-truth": GroundTruth(),
+        "copy": Copy(),
+        "deconvolution": LayeredDeconvolution(renderer=BokehRenderer(gamma=GAMMA)),
+        "model": tiny,
+        "no-depth": ImperfectDepth(tiny, DepthDropout(1.0)),
+        "2-steps": Refocuser(model, steps=2),
+        "8-steps": Refocuser(model, steps=8),
+    }
+
+
+def clicks(model: str, edition: Edition) -> list[tuple[str, ...]]:
+    """Seconds of the first and of a further click on a photo, for several numbers of steps."""
+    sample = edition[edition.scenes()[0].numbers[2]]  # an all-in-focus photo
+    photo, depth = to_picture(sample.reference), sample.disparity[0]
+    pipeline = RefocusPipeline.from_pretrained(model)
+    rows = []
+    for steps in (2, STEPS, 8):
+        started = time.monotonic()
+        session = pipeline.open(photo, depth)
+        session.refocus(Camera((0.3, 0.5), 12.0), steps)
+        first = time.monotonic() - started
+        started = time.monotonic()
+        session.refocus(Camera((0.7, 0.5), 12.0), steps)
+        rows.append((str(steps), f"{first:.1f} s", f"{time.monotonic() - started:.1f} s"))
+    return rows
+
+
+def tables(results: dict[str, Results], timings: Sequence[tuple[str, ...]]) -> list[Table]:
+    """The lines, and the seconds."""
+    scenes = len({row.scene for row in results["model"].rows.values()})
+    return [
+        Table(
+            f"diffcam-tiny on {scenes} held-out scenes at {SIZE} px, {STEPS} steps",
+            ("sub-task", "measured", "asked", "found", ""),
+            tuple(line.cells(results) for line in LINES),
+            (f"LVCorr of the ground truth: {mean(results['ground-truth'], LVCorr, 'add_bokeh'):.2f}",),
+        ),
+        Table(
+            f"Seconds a click, {SIZE}x{SIZE}, {torch.get_num_threads()} threads",
+            ("steps", "first (asked: 10 s)", "further (asked: 4 s)"),
+            tuple(timings),
+        ),
+    ]
+
+
+def main() -> None:
+    """Run what is not there yet, print the tables, and write them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="diffcam-tiny", help="packaged name or model folder")
+    parser.add_argument("--output", type=Path, default=Path("outputs/diffcam-tiny"), help="folder of results")
+    parser.add_argument("--write", type=Path, help="Markdown file for the tables")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    args = parser.parse_args()
+    edition = Edition(SHARDS, SIZE, BokehRenderer(gamma=GAMMA))
+    results = {}
+    for order, (name, method) in enumerate(methods(args.model).items()):
+        started = time.monotonic()
+        results[name] = run_method(
+            name, method, edition, METRICS, args.output, order=order, workers=args.workers, force=True
+        )
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    found = tables(results, clicks(args.model, edition))
+    print("\n\n".join(table.text() for table in found))
+    if args.write:
+        args.write.write_text("\n".join(table.markdown() for table in found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
