@@ -6,6 +6,9 @@ import argparse
 import hashlib
 import itertools
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +18,13 @@ import torch
 from diffcam.camera import ThinLens
 from diffcam.data.shards import read_shard
 from diffcam.errors import DiffcamError
+from diffcam.kernels import render_bokeh
 from diffcam.simulation import command
 from diffcam.simulation.draws import Draws
 from diffcam.simulation.materials import Lamp, Matte
 from diffcam.simulation.meshes import crate, vase, wall
 from diffcam.simulation.procedural import ProceduralTextures
-from diffcam.simulation.raytraced import DepthRange, RaytracedSource
+from diffcam.simulation.raytraced import DepthRange, RaytracedSource, develop, exposure
 from diffcam.simulation.raytracer import Ball, Mesh, Part, RayTracer, View, choose_variant
 from diffcam.simulation.staging import draw_staging
 
@@ -123,6 +127,25 @@ def test_scene_brings_its_lens_pictures() -> None:
     assert not torch.equal(source.scene(2).image, scene.image)
 
 
+@pytest.mark.slow
+def test_occlusion_mode_is_nearer_to_the_lens_than_the_classical_one() -> None:
+    """Two scenes; the whole comparison is benchmarks/lens_truth.py."""
+    size, errors = (96, 96), {"classical": 0.0, "occlusion": 0.0}
+    for index in (0, 1):
+        staging = draw_staging(Draws("truth", index), ProceduralTextures(), size)
+        tracer, view = RayTracer(staging.parts, staging.sky, VARIANT), staging.view
+        depth, light = tracer.depth(view), tracer.photograph(view, None, 32, 0)
+        between, scale = DepthRange.of(depth), exposure(light)
+        lens = between.lens(64.0, 0.8, view.framing)
+        truth = develop(tracer.photograph(view, lens, 64, 1) * scale)
+        image = torch.from_numpy(light * scale).permute(2, 0, 1)[None] ** (1 / 2.2)
+        for mode in errors:
+            bokeh, focus = torch.tensor([64.0 * 96 / 512]), torch.tensor([0.8])
+            rendered = render_bokeh(image, between.disparity(depth)[None], focus, bokeh, 2.2, mode=mode)
+            errors[mode] += float((rendered[0].clamp(0, 1) - truth).square().mean())
+    assert 10 * math.log10(errors["classical"] / errors["occlusion"]) > 1.5
+
+
 def simulate(*arguments: object) -> None:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
@@ -146,6 +169,14 @@ def test_command_gives_the_same_bytes_with_any_workers(photo_folder: Path, tmp_p
     assert all(variant.image is not None for scene in scenes for variant in scene.variants)
 
 
-def test_llvm_that_cannot_be_used_is_said(monkeypatch) -> None:
+def test_variant_that_needs_nothing_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DRJIT_LIBLLVM_PATH", raising=False)
     assert choose_variant() == "scalar_rgb"
+
+
+def test_llvm_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    """In a process of its own: the library is looked for once."""
+    code = "from diffcam.simulation.raytracer import choose_variant; choose_variant()"
+    environment = {**os.environ, "DRJIT_LIBLLVM_PATH": str(tmp_path / "libLLVM.so")}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert "DiffcamError: DRJIT_LIBLLVM_PATH=" in run.stderr
