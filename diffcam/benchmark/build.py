@@ -7,7 +7,9 @@ from pathlib import Path
 
 from diffcam.benchmark.glass import GlassRendering
 from diffcam.benchmark.scenes import BenchmarkRendering, read_points
+from diffcam.benchmark.traced import TracedSource
 from diffcam.errors import DiffcamError
+from diffcam.simulation import RaytracedSource
 from diffcam.simulation.all_in_focus import DEFAULT_THRESHOLD
 from diffcam.simulation.command import make_shards
 from diffcam.simulation.engines import LocalEngine
@@ -15,7 +17,7 @@ from diffcam.simulation.manifest import Manifest
 from diffcam.simulation.source_options import SOURCES
 from diffcam.simulation.writer import ShardJob
 
-SOURCE_NAMES = ("camera", "phone", "ai", "layered", "glass")
+SOURCE_NAMES = ("camera", "phone", "ai", "layered", "glass", "raytraced")
 SCENES_PER_SHARD = 30
 
 
@@ -29,7 +31,14 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--glass", type=Path, metavar="FOLDER", help="the same, behind glass that the map takes for solid"
     )
-    parser.add_argument("--scenes", type=int, help="how many of each source (default: all photos; 60 layered scenes)")
+    parser.add_argument(
+        "--raytraced",
+        type=Path,
+        metavar="FOLDER",
+        help="photos on the surfaces of ray-traced scenes; true lens pictures",
+    )
+    parser.add_argument("--scenes", type=int, help="how many of each source (default: all photos; 60 made scenes)")
+    parser.add_argument("--samples", type=int, default=64, help="rays a pixel of ray-traced ones (default %(default)s)")
     parser.add_argument("--disparity", type=Path, metavar="FOLDER", help="maps, in sub-folders camera, phone and ai")
     parser.add_argument("--depth-model", metavar="NAME", help="estimate disparity: a Depth Anything V2 name or folder")
     parser.add_argument("--inverse", action="store_true", help="the maps hold depth: large is far")
@@ -59,7 +68,9 @@ def build(args: argparse.Namespace) -> int:
     """
     folders = {name: getattr(args, name) for name in SOURCE_NAMES if getattr(args, name) is not None}
     if not folders:
-        raise DiffcamError("name at least one folder of photos: --camera, --phone, --ai or --layered")
+        raise DiffcamError(
+            "name at least one folder of photos: --camera, --phone, --ai, --layered, --glass or --raytraced"
+        )
     _check(args)
     points = read_points(args.points) if args.points else {}
     options = {
@@ -76,9 +87,11 @@ def _build_source(args: argparse.Namespace, name: str, folder: Path, rendering: 
     disparity = args.disparity / name if args.disparity else None
     size = (args.size, args.size)
     options = {**vars(args), "folder": folder, "source": name, "disparity": disparity, "size": size}
-    if name in ("layered", "glass"):
-        options |= {"scenes": args.scenes or 60, "source": "layered"}
+    if name in ("layered", "glass", "raytraced"):
+        options |= {"scenes": args.scenes or 60, "source": "layered" if name == "glass" else name, "variants": 0}
     source = SOURCES[options["source"]](argparse.Namespace(**options))
+    if isinstance(source, RaytracedSource):
+        source = TracedSource.of(source)
     stem = f"{args.name}-{name}"
     settings = {"source": source.describe(), "rendering": rendering.describe(), "scenes_per_shard": SCENES_PER_SHARD}
     manifest = Manifest.open(args.output / f"{stem}.json", settings, args.force)

@@ -60,7 +60,8 @@ class Results:
         """Begin or continue a run.
 
         Args:
-            settings: All that rows and outputs depend on: edition, method and its files.
+            settings: All that rows and outputs depend on: edition, method and its weights. An edition that has got
+                further shards since, behind those that it had, is a continuation: samples keep their numbers.
             force: Forget results of other settings instead of refusing.
             facts: Further entries of the record.
 
@@ -69,8 +70,8 @@ class Results:
         """
         settings = json.loads(json.dumps(settings))
         held = {name: self.record.get(name) for name in settings}
-        if self.record and held != settings:
-            differing = ", ".join(name for name in settings if held[name] != settings[name])
+        differing = ", ".join(name for name in settings if not _continues(settings[name], held[name]))
+        if self.record and differing:
             if not force:
                 raise DiffcamError(
                     f"{self.folder}: holds results with another {differing}; choose another --output, or --force"
@@ -151,6 +152,15 @@ def read_results(folder: Path) -> dict[str, Results]:
     if not found:
         raise DiffcamError(f"{folder}: holds no benchmark results; make some with 'diffcam benchmark run'")
     return {results.name: results for results in sorted(found, key=lambda one: (one.record.get("order", 0), one.name))}
+
+
+def _continues(setting: Any, held: Any) -> bool:
+    """Whether results of the held setting are results of this one too."""
+    if not (isinstance(setting, dict) and isinstance(held, dict) and "shards" in setting and "shards" in held):
+        return bool(setting == held)
+    before, now = list(held["shards"].items()), list(setting["shards"].items())
+    rest = [{name: value for name, value in one.items() if name != "shards"} for one in (setting, held)]
+    return before == now[: len(before)] and rest[0] == rest[1]
 
 
 def _read_journal(path: Path) -> list[Row]:

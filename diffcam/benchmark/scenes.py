@@ -39,11 +39,16 @@ class BenchmarkRendering(Rendering):
         return 1 if self.described else 7
 
     def complete(self, scene: Scene, index: int) -> Scene:
-        """The scene with samples; a pure function of scene, index and settings."""
+        """The scene with samples; a pure function of scene, index and settings.
+
+        Lens pictures that a scene brings are its samples' renditions, as they are.
+        """
         metadata = {**scene.metadata, "gamma": self.gamma}
         if self.attribution:
             metadata["attribution"] = self.attribution
         cut = cut_square(replace(scene, metadata=metadata), self.size)
+        if scene.variants:
+            return with_benchmark_samples(cut, scene.variants[:2], scene.variants[2:])
         given = self.points.get(str(scene.metadata.get("photo", "")), {})
         complete = place_samples(scene, cut, given, derived_generator("variants", self.seed, index))
         return complete if self.described else render_variants(complete, complete.variants, self.gamma, self.device)

@@ -190,3 +190,35 @@ def test_nothing_to_build(tmp_path):
     add_build_arguments(parser)
     with pytest.raises(DiffcamError, match="name at least one folder"):
         build(parser.parse_args(["--output", str(tmp_path)]))
+
+
+@pytest.mark.slow
+def test_ray_traced_targets_are_lens_pictures(photos, tmp_path):
+    """Stored as the lens took them, the same bytes again, and nearer to the renderer than the sharp image is."""
+    pytest.importorskip("mitsuba")
+    parser = argparse.ArgumentParser()
+    add_build_arguments(parser)
+    options = [
+        "--raytraced",
+        str(photos / "camera"),
+        "--scenes",
+        "1",
+        "--samples",
+        "16",
+        "--size",
+        "64",
+        "--quality",
+        "0",
+    ]
+    for name in ("one", "two"):
+        build(parser.parse_args([*options, "--gamma", "2.2", "--output", str(tmp_path / name)]))
+    assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+    edition = Edition([str(tmp_path / "one" / "benchmark-raytraced-*.tar")], 64, BokehRenderer(gamma=2.2))
+    assert [len(scene.numbers) for scene in edition.scenes()] == [10]
+    strongest = edition[5]
+    assert (strongest.source, strongest.subtask) == ("raytraced", "add_bokeh")
+    assert torch.equal(strongest.reference, strongest.all_in_focus)
+    rendered = DepthRenderer(BokehRenderer(gamma=2.2))(strongest)
+    assert not torch.equal(rendered, strongest.targets[0])
+    errors = [float((picture - strongest.targets[0]).abs().mean()) for picture in (rendered, strongest.reference)]
+    assert errors[0] < errors[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from diffcam.benchmark import Copy, Edition, GroundTruth, Method, NotAvailableError, run_method
 from diffcam.benchmark.run import describe
-from diffcam.data import BokehRenderer
+from diffcam.data import BokehRenderer, write_shard
 from diffcam.data.perturbation import DepthDropout
 from diffcam.errors import DiffcamError
 from diffcam.metrics import MAE, PSNR, LVCorr, MissingWeightsError, SampleMetric
@@ -116,6 +117,22 @@ def test_results_of_other_weights_are_refused(edition, tmp_path):
     results = run_method("trained", method, edition, METRICS, tmp_path, force=True)
     assert len(method._calls) == 40
     assert results.record["weights"] == "second"
+
+
+def test_an_edition_may_grow(edition, shard, tmp_path):
+    """Further shards behind those that were there: their samples alone are made; with others, nothing holds."""
+    scene = edition.entries[0].read()
+    write_shard(tmp_path / "z-000000.tar", [replace(scene, key="000009")], image_format="png")
+    first, grown, last = Darker(), Darker(), Darker()
+    run_method("darker", first, edition, METRICS, tmp_path)
+    larger = Edition([str(shard), str(tmp_path / "z-000000.tar")], edition.resolution, edition.renderer)
+    results = run_method("darker", grown, larger, METRICS, tmp_path)
+    assert grown._calls == list(range(20, 30))
+    assert sorted(results.rows) == list(range(30))
+    moved = Edition([str(tmp_path / "z-000000.tar"), str(shard)], edition.resolution, edition.renderer)
+    for other in (moved, edition):
+        with pytest.raises(DiffcamError, match="holds results with another edition"):
+            run_method("darker", last, other, METRICS, tmp_path)
 
 
 def test_failed_samples_are_named_and_tried_again(edition, tmp_path):
