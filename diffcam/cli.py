@@ -20,6 +20,7 @@ COMMANDS = {
     "refocus": ("diffcam.refocus_command", "refocus a photo"),
     "simulate": ("diffcam.simulation.command", "make shards of bokeh pairs from photos"),
     "inspect": ("diffcam.simulation.inspection", "show what is in a shard"),
+    "state": ("diffcam.tasks.portable", "carry a training run to another machine"),
     "benchmark": ("diffcam.benchmark.command", "build, run and print the benchmark"),
     "ui": ("diffcam.ui.command", "open the click-to-refocus page"),
 }

@@ -35,7 +35,8 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.01,
     ) -> None:
-        matrices, others = [], []
+        matrices: list[tuple[str, Tensor]] = []
+        others: list[tuple[str, Tensor]] = []
         for name, parameter in params:
             of_block = parameter.ndim == 2 and "transformer_blocks" in name
             (matrices if of_block else others).append((name, parameter))
@@ -54,25 +55,25 @@ class Muon(torch.optim.Optimizer):
             update = self._orthogonal_update if group["orthogonal"] else self._adam_update
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    direction = update(parameter, group)
+                    direction = update(parameter, parameter.grad, group)
                     parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(direction, alpha=group["lr"])
         return loss
 
-    def _orthogonal_update(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+    def _orthogonal_update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
         state, momentum = self.state[parameter], group["momentum"]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
-        state["momentum"].lerp_(parameter.grad, 1 - momentum)
-        ahead = parameter.grad.lerp(state["momentum"], momentum)
+        state["momentum"].lerp_(gradient, 1 - momentum)
+        ahead = gradient.lerp(state["momentum"], momentum)
         return orthogonalise(ahead) * (0.2 * max(parameter.shape) ** 0.5)
 
-    def _adam_update(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+    def _adam_update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
         state, (beta1, beta2) = self.state[parameter], group["betas"]
         if not state:
             state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
         state["step"] += 1
-        state["mean"].lerp_(parameter.grad, 1 - beta1)
-        state["square"].lerp_(parameter.grad.square(), 1 - beta2)
+        state["mean"].lerp_(gradient, 1 - beta1)
+        state["square"].lerp_(gradient.square(), 1 - beta2)
         deviation = (state["square"] / (1 - beta2 ** state["step"])).sqrt_().add_(1e-8)
         return state["mean"] / (1 - beta1 ** state["step"]) / deviation
 
