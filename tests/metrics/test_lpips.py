@@ -10,10 +10,15 @@ import pytest
 import torch
 from skimage import data
 from skimage.filters import gaussian
+from skimage.io import imread
 
 from diffcam.metrics import LPIPS, MissingWeightsError
 from diffcam.metrics import weights as weights_module
 from diffcam.metrics.lpips import ALEXNET_FILE, AlexNetDistance, calibrated_layers
+
+
+EXAMPLE = Path(__file__).with_name("lpips_example")
+"""Not shipped: three images of another project."""
 
 
 def photos() -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,6 +118,20 @@ def test_recorded_values_on_the_calibrated_weights():
     prediction, target = photos()
     assert metric.score(prediction, target).tolist() == pytest.approx(RECORDED, abs=5e-4)
     assert metric.score(target, target).tolist() == [0, 0]
+
+
+@pytest.mark.skipif(
+    not EXAMPLE.is_dir(),
+    reason=f"put ex_ref.png, ex_p0.png and ex_p1.png of the LPIPS repository's imgs into {EXAMPLE}",
+)
+def test_the_published_example():
+    """The figures that the LPIPS repository prints for its example pair."""
+    reference, first, second = (
+        torch.from_numpy(imread(EXAMPLE / f"{name}.png")[..., :3] / 255).permute(2, 0, 1).float()
+        for name in ("ex_ref", "ex_p0", "ex_p1")
+    )
+    found = LPIPS().score(torch.stack([first, second]), torch.stack([reference, reference]))
+    assert found.tolist() == pytest.approx([0.722, 0.138], abs=5e-4)
 
 
 RECORDED = [0.2700, 0.5206]
