@@ -16,7 +16,6 @@ from diffcam.metrics import LPIPS, MissingWeightsError
 from diffcam.metrics import weights as weights_module
 from diffcam.metrics.lpips import ALEXNET_FILE, AlexNetDistance, calibrated_layers
 
-
 EXAMPLE = Path(__file__).with_name("lpips_example")
 """Not shipped: three images of another project."""
 
