@@ -14,7 +14,7 @@ import yaml
 
 from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.setup import read_setup
-from diffcam.cli import train
+from diffcam.cli import run_diffcam, train
 from diffcam.data import DepthDropout, EqualThenLinear, Proportional, SingleKind
 from diffcam.tasks import SharpnessWeighting, StackingConstraint
 
@@ -104,3 +104,28 @@ def test_the_benchmark_measures_every_run() -> None:
     sources = {name: getattr(method, "method", method) for name, method in setup.methods.items()}
     assert sources["no-depth"].source == "outputs/ablation/no-depth/fit/export"
     assert sources["zero-depth"].source == sources["full"].source == "outputs/ablation/full/fit/export"
+
+
+@pytest.mark.slow
+def test_from_training_to_the_papers_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two runs of three are trained: the table shows both beside the paper's figures, and says that one is missing."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["lightning"])
+    options = ["--trainer.max_steps", "2", "--trainer.limit_val_batches", "0", "--trainer.val_check_interval", "null"]
+    for name in ("full", "reweighting"):
+        run("fit", overlays(CONFIGS / "ablation" / f"{name}.yaml"), tmp_path / "outputs" / "ablation", *options)
+    monkeypatch.chdir(tmp_path)
+    configs = ["--config", str(CONFIGS / "benchmark.yaml"), str(CONFIGS / "ablation" / "benchmark.yaml")]
+    chosen = ["--methods", "full", "zero-depth", "no-stacking", "reweighting", "--workers", "1"]
+    edition = ["--shards", str(ROOT / "data_shards" / "heldout-stereo-*.tar"), "--resolution", "96"]
+    run_diffcam(["benchmark", "run", *configs, *chosen, *edition, "--output", "results"])
+    assert "no-stacking: not available: outputs/ablation/no-stacking/fit/export" in capsys.readouterr().out
+    run_diffcam(["benchmark", "table", "results", "--paper", "4", "5", "--no-intervals"])
+    lines = [line.rsplit("  ", 1)[0] for line in capsys.readouterr().out.splitlines()]
+    starts = [" ".join(line.split()[:6]) for line in lines]
+    for expected in ("w/ depth dropout full", "w/ depth dropout, 0 depth zero-depth", "w/ stacking full",
+                     "control: weighted flow loss reweighting", "w/o stacking (paper)"):  # fmt: skip
+        assert any(start.startswith(expected) for start in starts), expected
+    assert not any(start.startswith("w/o stacking no-stacking") for start in starts)
