@@ -22,11 +22,12 @@ COMMANDS = {
     "inspect": ("diffcam.simulation.inspection", "show what is in a shard"),
     "state": ("diffcam.tasks.portable", "carry a training run to another machine"),
     "benchmark": ("diffcam.benchmark.command", "build, run and print the benchmark"),
+    "plan": ("diffcam.plan_command", "reckon parameters, memory and days of a training config"),
     "ui": ("diffcam.ui.command", "open the click-to-refocus page"),
 }
 
 
-def train(arguments: Sequence[str] | None = None) -> Any:
+def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     """Run LightningCLI with diffcam's task and data module, as ``lightning`` does; returns the CLI object.
 
     Without ``--config`` every subcommand reads ``configs/refocus.yaml``; ``validate``, ``test`` and ``predict`` then
@@ -34,6 +35,7 @@ def train(arguments: Sequence[str] | None = None) -> Any:
 
     Args:
         arguments: Command line without the program's name; None: the process's own.
+        cli: Class that runs it; None: ``LightningCLI`` itself.
     """
     import lightning
     from lightning.pytorch.cli import LightningCLI
@@ -46,7 +48,7 @@ def train(arguments: Sequence[str] | None = None) -> Any:
     parsers["fit"] = {"default_config_files": [str(DEFAULT_CONFIG)]}
     for options in parsers.values():
         options["parser_mode"] = "omegaconf+"
-    return LightningCLI(
+    return (cli or LightningCLI)(
         RefocusTask,
         RefocusDataModule,
         trainer_class=lightning.Trainer,

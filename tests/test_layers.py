@@ -21,7 +21,7 @@ LAYERS = (
     {"models", "data", "metrics"},
     {"simulation", "pipeline"},
     {"tasks", "callbacks", "benchmark", "ui"},
-    {"cli", "refocus_command", "__main__"},
+    {"cli", "refocus_command", "plan_command", "__main__"},
 )
 """Lowest first. A part imports from lower layers only, and from its neighbours in SIDEWAYS."""
 
@@ -31,11 +31,12 @@ SIDEWAYS = {
     ("functional", "camera"),
     ("callbacks", "tasks"),
     ("cli", "refocus_command"),
+    ("plan_command", "cli"),
     ("__main__", "cli"),
 }
 
 LIBRARY_HOMES = {
-    "lightning": ("data.datamodule", "tasks", "callbacks", "cli"),
+    "lightning": ("data.datamodule", "tasks", "callbacks", "cli", "plan_command"),
     "pytorch_lightning": (),
     "diffusers": ("models", "pipeline"),
     "peft": ("models", "pipeline"),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffcam.errors import DiffcamError
 from diffcam.models.adapters import trained_parameters
+from diffcam.models.sharding import gathered, placed_like
 
 
 class EMA(Callback):
@@ -42,7 +43,7 @@ class EMA(Callback):
             raise DiffcamError(
                 "the checkpoint's averaged weights do not fit the model: resume with the run's own config"
             )
-        self.average = {name: self.average[name].to(value.device) for name, value in trained.items()}
+        self.average = {name: placed_like(self.average[name], value.detach()) for name, value in trained.items()}
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
@@ -83,7 +84,7 @@ class EMA(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The average and its step, for resuming."""
-        return {"step": self.step, "average": self.average}
+        return {"step": self.step, "average": {name: gathered(value) for name, value in self.average.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`."""

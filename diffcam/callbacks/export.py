@@ -33,10 +33,9 @@ class ModelExport(Callback):
         for average in averages:
             average.swap_in(pl_module)
         logs = trainer.log_dir or trainer.default_root_dir  # a collective call: every rank must make it
-        if trainer.is_global_zero:
-            folder = Path(self.folder) if self.folder else Path(logs) / "export"
-            self._write(trainer, pl_module, folder)
-            rank_zero_info(f"exported the model to {folder}")
+        folder = Path(self.folder) if self.folder else Path(logs) / "export"
+        self._write(trainer, pl_module, folder)
+        rank_zero_info(f"exported the model to {folder}")
         for average in averages:
             average.swap_out(pl_module)
 
@@ -45,6 +44,6 @@ class ModelExport(Callback):
         trained_size = task.trained_size if task.trained_size is not None else resolution
         if hasattr(task.model.transformer.base, "peft_config"):
             base = self.base or task.model.transformer.base.config.get("_name_or_path", "")
-            save_adapter(task.model, folder, trained_size, base)
+            save_adapter(task.model, folder, trained_size, base, write=trainer.is_global_zero)
         else:
-            save_model(task.model, folder, trained_size)
+            save_model(task.model, folder, trained_size, write=trainer.is_global_zero)

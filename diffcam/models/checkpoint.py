@@ -22,6 +22,7 @@ from diffcam.errors import DiffcamError, first_line
 from diffcam.models.codec import PatchCodec, VAECodec
 from diffcam.models.parametrisation import BlurStackOutput, ResidualOutput, VelocityOutput
 from diffcam.models.refocus import RefocusModel
+from diffcam.models.sharding import gathered
 from diffcam.models.transformer import RefocusTransformer
 
 SETTINGS_FILE = "refocus.json"
@@ -101,30 +102,42 @@ def packaged(name: str) -> Path | None:
     return folder if "/" not in name and (folder / SETTINGS_FILE).is_file() else None
 
 
-def save_model(model: RefocusModel, folder: Path, trained_size: int, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Write a whole embedded model; weights are stored in ``dtype``."""
+def save_model(
+    model: RefocusModel, folder: Path, trained_size: int, dtype: torch.dtype = torch.bfloat16, write: bool = True
+) -> None:
+    """Write a whole embedded model; weights are stored in ``dtype``.
+
+    All processes of a sharded model must take part, of which one has ``write`` set.
+    """
     if not isinstance(model.codec, PatchCodec):
         raise ValueError("only models with a patch codec are saved whole; save the adapter of a FLUX model instead")
-    folder.mkdir(parents=True, exist_ok=True)
     base = model.transformer.base
+    weights = _whole(base.state_dict(), dtype)
+    projector = _whole(model.transformer.camera_projector.state_dict(), dtype)
+    if not write:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "transformer").mkdir(exist_ok=True)
     base.save_config(folder / "transformer")
-    _save_tensors(base.state_dict(), folder / "transformer" / "diffusion_pytorch_model.safetensors", dtype)
+    _save_tensors(weights, folder / "transformer" / "diffusion_pytorch_model.safetensors")
     model.codec.save_config(folder / "codec")
-    _save_refocus_part(model, folder, trained_size, dtype)
+    _save_refocus_part(RefocusSettings.of(model, trained_size), projector, folder)
 
 
-def save_adapter(model: RefocusModel, folder: Path, trained_size: int, base: str = "") -> None:
-    """Write LoRA weights in diffusers' format, with their configuration as metadata, and the refocusing part."""
+def save_adapter(model: RefocusModel, folder: Path, trained_size: int, base: str = "", write: bool = True) -> None:
+    """Write LoRA weights in diffusers' format, with their configuration as metadata, and the refocusing part.
+
+    All processes of a sharded model must take part, of which one has ``write`` set.
+    """
+    weights = _whole(get_peft_model_state_dict(model.transformer.base), torch.float32)
+    projector = _whole(model.transformer.camera_projector.state_dict(), torch.float32)
+    if not write:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     config = model.transformer.base.peft_config["default"].to_dict()
     config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
-    FluxPipeline.save_lora_weights(
-        folder,
-        transformer_lora_layers=get_peft_model_state_dict(model.transformer.base),
-        transformer_lora_adapter_metadata=config,
-    )
-    _save_refocus_part(model, folder, trained_size, torch.float32, base)
+    FluxPipeline.save_lora_weights(folder, transformer_lora_layers=weights, transformer_lora_adapter_metadata=config)
+    _save_refocus_part(RefocusSettings.of(model, trained_size, base), projector, folder)
 
 
 def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
@@ -174,14 +187,14 @@ def load_projector(model: RefocusModel, folder: Path) -> None:
     model.transformer.camera_projector.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
 
 
-def _save_refocus_part(
-    model: RefocusModel, folder: Path, trained_size: int, dtype: torch.dtype, base: str = ""
-) -> None:
-    settings = RefocusSettings.of(model, trained_size, base)
+def _save_refocus_part(settings: RefocusSettings, projector: dict[str, torch.Tensor], folder: Path) -> None:
     (folder / SETTINGS_FILE).write_text(json.dumps(asdict(settings), indent=2) + "\n")
-    _save_tensors(model.transformer.camera_projector.state_dict(), folder / PROJECTOR_FILE, dtype)
+    _save_tensors(projector, folder / PROJECTOR_FILE)
 
 
-def _save_tensors(tensors: dict[str, torch.Tensor], path: Path, dtype: torch.dtype) -> None:
-    stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
-    save_file(stored, path, metadata={"format": "pt"})
+def _whole(tensors: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    return {name: gathered(tensor.detach()).to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
+
+
+def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    save_file(tensors, path, metadata={"format": "pt"})

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, BitsAndBytesConfig, FluxTransformer2DModel, TorchAoConfig
+from torch import nn
 
 from diffcam.errors import DiffcamError, first_line
 from diffcam.models.codec import VAECodec
@@ -93,14 +94,14 @@ def flux_transformer_shape(
     """
     with torch.device("meta"):
         base = FluxTransformer2DModel.from_config(_config(path, "transformer", FLUX_TRANSFORMER))
-    return base.to(getattr(torch, dtype))
+    return nn.Module.to(base, getattr(torch, dtype))  # diffusers' own would warn of layers that FLUX has not
 
 
 def flux_codec_shape(path: str, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> VAECodec:
     """The same of :func:`load_flux_codec`."""
     with torch.device("meta"):
         vae = AutoencoderKL.from_config(_config(path, "vae", FLUX_VAE))
-    return VAECodec(vae.to(getattr(torch, dtype)))
+    return VAECodec(nn.Module.to(vae, getattr(torch, dtype)))
 
 
 def _config(path: str, subfolder: str, known: dict[str, Any]) -> dict[str, Any]:

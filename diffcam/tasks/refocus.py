@@ -13,10 +13,12 @@ from torch import Tensor
 from diffcam.camera import CameraBatch
 from diffcam.data.batch import RefocusBatch
 from diffcam.data.randomness import derived_generator
+from diffcam.errors import DiffcamError
 from diffcam.functional.flow import interpolate, logit_normal_timesteps, velocity
 from diffcam.functional.stacking import stack_masks
 from diffcam.models.adapters import FullTraining, Training, trained_parameters
 from diffcam.models.refocus import RefocusModel
+from diffcam.models.sharding import shard
 from diffcam.tasks.stacking import StackingConstraint
 from diffcam.tasks.weights import check_trained_keys, load_weights
 
@@ -87,8 +89,20 @@ class RefocusTask(lightning.LightningModule):
         if weights is not None:
             load_weights(self, weights)
 
+    def configure_model(self) -> None:
+        """Spread the transformer over devices where the strategy has a mesh of them (``ModelParallelStrategy``)."""
+        if self.device_mesh is not None and not self.model.transformer.sharded:
+            shard(self.model.transformer, self.device_mesh["data_parallel"])
+
     def configure_optimizers(self) -> Any:
-        """The injected optimizer over the trained weights, and the injected schedule."""
+        """The injected optimizer over the trained weights, and the injected schedule.
+
+        Raises:
+            DiffcamError: If the trained weights are no longer float32: half precision rounds small steps away.
+        """
+        half = next((n for n, weight in trained_parameters(self).items() if weight.dtype != torch.float32), None)
+        if half is not None:
+            raise DiffcamError(f"{half} is not float32: leave trainer.precision at 32-true, the base has its own dtype")
         optimizer = self.optimizer(list(trained_parameters(self).items()))
         if self.scheduler is None:
             return optimizer
@@ -168,11 +182,13 @@ class RefocusTask(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained: a frozen base stays where it came from."""
         trained = trained_parameters(self)
-        checkpoint["state_dict"] = {name: checkpoint["state_dict"][name] for name in trained}
+        state = checkpoint["state_dict"]  # of a sharded model, empty in all processes but the first
+        checkpoint["state_dict"] = {name: state[name] for name in trained if name in state}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that does not hold exactly the trained weights."""
-        check_trained_keys(self, checkpoint["state_dict"])
+        if "state_dict" in checkpoint:  # a sharding strategy has taken it out and loaded it
+            check_trained_keys(self, checkpoint["state_dict"])
 
     def _generator(self, purpose: str, index: int) -> torch.Generator:
         """Random numbers of a sample: a pure function of seed, purpose and the sample's global number."""

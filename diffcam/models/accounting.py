@@ -1,0 +1,136 @@
+"""What a computation costs, from the operations that it runs: floating-point operations and peak memory.
+
+Nothing here needs the device in question: on the meta device operations have shapes and no data, so that a step of the
+true size is counted in seconds on any machine.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+aten = torch.ops.aten
+
+
+class LiveMemory(TorchDispatchMode):
+    """Follows the storages that operations make until they are freed.
+
+    Args:
+        given: Tensors that were there before, such as weights; not counted.
+    """
+
+    def __init__(self, given: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._seen = {tensor.untyped_storage()._cdata: None for tensor in given}
+        self._watched: dict[int, Any] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._watch(leaf.untyped_storage())
+        self.peak = max(self.peak, self.live)
+        return result
+
+    def _watch(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._seen or key in self._watched:
+            return
+        size = storage.nbytes()
+        self.live += size
+
+        def forget(_: Any) -> None:
+            self.live -= size
+            del self._watched[key]
+
+        self._watched[key] = weakref.ref(storage, forget)
+
+
+@contextmanager
+def flash_attention() -> Iterator[None]:
+    """Attention as GPUs run it, without its square matrix; on the meta device torch would not choose it by itself.
+
+    A function mode would not do: it is left for the backward pass, and with it for recomputed blocks.
+    """
+    chosen = F.scaled_dot_product_attention
+    F.scaled_dot_product_attention = lambda query, key, value, **_: aten._scaled_dot_product_flash_attention(
+        query, key, value
+    )[0]
+    try:
+        yield
+    finally:
+        F.scaled_dot_product_attention = chosen
+
+
+def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *rest: Any, out_shape: Any, **more: Any) -> int:
+    """Four products, twice the forward pass: that the kernel computes the scores again is its own affair."""
+    batch, heads, queries, channels = query
+    return int(8 * batch * heads * queries * key[2] * channels)
+
+
+def count_flops(run: Callable[[], Tensor], backward: bool = True) -> int:
+    """Operations of matrix products and convolutions, a multiplication and an addition each.
+
+    Args:
+        run: Gives a scalar, from tensors on the meta device. What it recomputes is counted like anything else.
+        backward: Whether the backward pass is counted too.
+    """
+    mapping: Any = {aten._scaled_dot_product_flash_attention_backward: _attention_backward}
+    counter = FlopCounterMode(display=False, custom_mapping=mapping)
+    with flash_attention(), counter, torch.set_grad_enabled(backward):
+        result = run()
+        if backward:
+            result.backward()
+    return counter.get_total_flops()
+
+
+def peak_memory(run: Callable[[], Tensor], module: nn.Module, inputs: Iterable[Tensor]) -> int:
+    """Largest number of bytes that a computation and its backward pass hold at once, apart from what was there before.
+
+    Args:
+        run: Gives a scalar, from tensors on the meta device.
+        module: Whose weights it uses; a gradient is dropped as soon as it is whole, so that it is not counted.
+        inputs: What it is given.
+    """
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    hooks = [parameter.register_post_accumulate_grad_hook(_drop_gradient) for parameter in trained]
+    with flash_attention(), LiveMemory([*module.parameters(), *module.buffers(), *inputs]) as memory:
+        run().backward()
+    for hook in hooks:
+        hook.remove()
+    return memory.peak
+
+
+def _drop_gradient(parameter: Tensor) -> None:
+    parameter.grad = None
+
+
+def meta_copy(module: nn.Module) -> Any:
+    """The same module on the meta device; nothing of the size of its weights is copied."""
+    known: dict[int, Any] = {}
+    for parameter in module.parameters():
+        known[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+    for buffer in module.buffers():
+        known[id(buffer)] = buffer.to("meta")
+    return copy.deepcopy(module, known)
+
+
+def count(parameters: Iterable[Tensor]) -> int:
+    """How many numbers these hold."""
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def size(parameters: Iterable[Tensor]) -> int:
+    """How many bytes they take."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
