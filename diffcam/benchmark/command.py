@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffcam.benchmark.build import add_build_arguments, build
 from diffcam.benchmark.grids import level_sweep, with_outputs, write_grids
 from diffcam.benchmark.paper import TABLES
-from diffcam.benchmark.results import read_results
+from diffcam.benchmark.results import Results, read_results
 from diffcam.benchmark.run import run_method
 from diffcam.benchmark.setup import Setup, read_setup
 from diffcam.benchmark.tables import paper_table, result_tables
@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument("--force", action="store_true", help="replace results of other settings")
     table_parser.add_argument("results", type=Path, nargs="?", default=DEFAULT_OUTPUT, help="folder of results")
     table_parser.add_argument("--paper", nargs="*", choices=sorted(TABLES), metavar="TABLE", help=_paper_help())
+    table_parser.add_argument(
+        "--source", nargs="+", metavar="NAME", help="only samples of these sources (default: all)"
+    )
     table_parser.add_argument("--format", choices=sorted(FORMATS), default="text")
     table_parser.add_argument("--no-intervals", action="store_true", help="leave the bootstrap intervals away")
 
@@ -108,13 +111,27 @@ def _run(args: argparse.Namespace) -> int:
 
 def _table(args: argparse.Namespace) -> int:
     results = read_results(args.results)
+    title = args.results.name
+    if args.source:
+        _keep_sources(results, args.source)
+        title = f"{title}, {', '.join(args.source)}"
     interval = not args.no_intervals
     if args.paper is None:
-        tables = result_tables(results, read_setup(*args.config).metrics, args.results.name, interval)
+        tables = result_tables(results, read_setup(*args.config).metrics, title, interval)
     else:
         tables = [paper_table(number, results, interval) for number in args.paper or TABLES]
     print("\n\n".join(FORMATS[args.format](table) for table in tables))
     return 0
+
+
+def _keep_sources(results: Mapping[str, Results], sources: Sequence[str]) -> None:
+    """Leave the rows of some sources."""
+    there = {row.source for one in results.values() for row in one.rows.values()}
+    unknown = sorted(set(sources) - there)
+    if unknown:
+        raise DiffcamError(f"--source {' '.join(unknown)}: the results have {', '.join(sorted(there))}")
+    for one in results.values():
+        one.rows = {number: row for number, row in one.rows.items() if row.source in sources}
 
 
 def _chosen(setup: Setup, names: Sequence[str] | None) -> list[str]:

@@ -67,6 +67,12 @@ def test_run_then_table(config, tmp_path, capsys):
     assert run_diffcam(["benchmark", "table", str(output), "--config", str(config), "--format", "markdown"]) == 0
     again = capsys.readouterr().out
     assert "| refocus | ground-truth | 4 | 0.000 | – | n/a |" in again
+    run_diffcam(["benchmark", "table", str(output), "--config", str(config), "--source", "phone"])
+    of_one = capsys.readouterr().out
+    assert of_one.startswith("out, phone")
+    assert ["refocus", "ground-truth", "2"] in [line.split()[:3] for line in of_one.splitlines()]
+    with pytest.raises(DiffcamError, match=r"--source moon: the results have camera, phone"):
+        run_diffcam(["benchmark", "table", str(output), "--config", str(config), "--source", "phone", "moon"])
     assert run_diffcam(["benchmark", "table", str(output), "--paper", "2", "3", "--format", "latex"]) == 0
     assert r"Restormer & (paper) & 0.971 & 0.044 & 0.674 & 24.12 & 0.857 \\" in capsys.readouterr().out
 
