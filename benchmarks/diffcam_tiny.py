@@ -38,7 +38,7 @@ SHARDS = ["data_shards/heldout-*.tar"]
 SIZE = 512
 GAMMA = 2.2
 METRICS: list[SampleMetric] = [MAE(), PSNR(), LPIPS(), LVCorr(), FocusHit(), KeptPSNR(), RelativeBlurError(gamma=GAMMA)]
-STEPS = 4
+STEPS = 2
 """Sampling steps of all lines that do not compare them."""
 
 
@@ -108,9 +108,17 @@ LINES = (
     Line(REMOVE, "LPIPS over copy's", "<=", 0.8, ratio(LPIPS, REMOVE, "model", "copy")),
     Line(REMOVE, "PSNR above blind deconvolution's", ">=", 0, gain(PSNR, REMOVE, "model", "deconvolution"), " dB"),
     Line(REMOVE, "LPIPS over blind deconvolution's", "<=", 1, ratio(LPIPS, REMOVE, "model", "deconvolution")),
-    Line(ADD, "PSNR lost by 4 in place of 8 steps", "<=", 0.3, gain(PSNR, ADD, "8-steps", "model"), " dB"),
-    Line(ADD, "PSNR lost by 2 in place of 8 steps", "<=", 0.3, gain(PSNR, ADD, "8-steps", "2-steps"), " dB"),
+    Line(ADD, "PSNR lost by 4 in place of 8 steps", "<=", 0.3, gain(PSNR, ADD, "8-steps", "4-steps"), " dB"),
+    Line(ADD, "PSNR lost by 2 in place of 8 steps", "<=", 0.3, gain(PSNR, ADD, "8-steps", "model"), " dB"),
 )
+
+
+class AddBokeh(Refocuser):
+    """A model that takes part in one sub-task alone: more steps take their time."""
+
+    def selects(self, number: int, subtask: str) -> bool:
+        """Whether blur is added."""
+        return subtask == ADD
 
 
 def methods(model: str) -> dict[str, Method]:
@@ -122,8 +130,8 @@ def methods(model: str) -> dict[str, Method]:
         "deconvolution": LayeredDeconvolution(renderer=BokehRenderer(gamma=GAMMA)),
         "model": tiny,
         "no-depth": ImperfectDepth(tiny, DepthDropout(1.0)),
-        "2-steps": Refocuser(model, steps=2),
-        "8-steps": Refocuser(model, steps=8),
+        "4-steps": AddBokeh(model, steps=4),
+        "8-steps": AddBokeh(model, steps=8),
     }
 
 
@@ -133,7 +141,7 @@ def clicks(model: str, edition: Edition) -> list[tuple[str, ...]]:
     photo, depth = to_picture(sample.reference), sample.disparity[0]
     pipeline = RefocusPipeline.from_pretrained(model)
     rows = []
-    for steps in (2, STEPS, 8):
+    for steps in (STEPS, 4, 8):
         started = time.monotonic()
         session = pipeline.open(photo, depth)
         session.refocus(Camera((0.3, 0.5), 12.0), steps)
