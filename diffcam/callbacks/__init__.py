@@ -2,7 +2,8 @@
 
 from diffcam.callbacks.ema import EMA
 from diffcam.callbacks.export import ModelExport
+from diffcam.callbacks.memory import MemoryCheck
 from diffcam.callbacks.metrics import MetricsTable
 from diffcam.callbacks.samples import SampleGrid
 
-__all__ = ["EMA", "MetricsTable", "ModelExport", "SampleGrid"]
+__all__ = ["EMA", "MemoryCheck", "MetricsTable", "ModelExport", "SampleGrid"]

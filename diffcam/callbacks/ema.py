@@ -34,8 +34,11 @@ class EMA(Callback):
         self.average: dict[str, Tensor] = {}
         self._trained: dict[str, Tensor] | None = None
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start from the current weights, or go on with a restored average on their device."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start from the current weights, or go on with a restored average on their device.
+
+        Not earlier: sharding strategies restore callbacks after ``on_fit_start``.
+        """
         trained = trained_parameters(pl_module)
         if not self.average:
             self.average = {name: value.detach().clone() for name, value in trained.items()}

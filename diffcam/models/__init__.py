@@ -4,6 +4,7 @@ from diffcam.models.adapters import FullTraining, LoRA, Training
 from diffcam.models.checkpoint import load_model
 from diffcam.models.codec import Codec, PatchCodec, VAECodec, token_channels, token_pixels
 from diffcam.models.flux import load_flux_codec, load_flux_transformer, load_preview_codec
+from diffcam.models.latents import LatentCache
 from diffcam.models.parametrisation import (
     BlurStackOutput,
     Parametrisation,
@@ -18,6 +19,7 @@ __all__ = [
     "Codec",
     "Conditions",
     "FullTraining",
+    "LatentCache",
     "LoRA",
     "Parametrisation",
     "PatchCodec",

@@ -26,7 +26,7 @@ def shard(transformer: RefocusTransformer, mesh: DeviceMesh) -> None:
         block.run_streams = MethodType(run_block, block)
         fully_shard(block, mesh=mesh)
         register_fsdp_forward_method(block, "run_streams")
-    fully_shard(transformer, mesh=mesh)
+    fully_shard(transformer, mesh=mesh, reshard_after_forward=True)  # or validation would leave whole weights behind
     register_fsdp_forward_method(transformer, "conditions")
     transformer.sharded = True
 

@@ -82,12 +82,12 @@ class RefocusTransformer(nn.Module):
         self.guidance = guidance
         self.checkpointed_blocks = checkpointed_blocks
         self.sharded = False
-        self._double: BlockRun = double_block
-        self._single: BlockRun = single_block
-        if compile_backend is not None:
-            self._double, self._single = (
-                torch.compile(run, backend=compile_backend) for run in (double_block, single_block)
-            )
+        self.compile_blocks(compile_backend)
+
+    def compile_blocks(self, backend: str | None) -> None:
+        """Run blocks through a backend of ``torch.compile``, or, with None, as they are."""
+        runs: tuple[BlockRun, BlockRun] = (double_block, single_block)
+        self._double, self._single = (run if backend is None else torch.compile(run, backend=backend) for run in runs)
 
     @property
     def blocks(self) -> list[Any]:

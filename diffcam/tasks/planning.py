@@ -61,6 +61,7 @@ class MetaStep:
         self._task = copy.copy(task)
         self._task._modules = {**task._modules, "model": meta_copy(task.model)}
         self._task._device = torch.device("cpu")  # which noise is drawn on
+        self._task.model.transformer.compile_blocks(None)
         self._batch = _meta_batch(batch_size, resolution)
 
     def _loss(self) -> Tensor:

@@ -1,0 +1,95 @@
+"""A codec that encodes each image once and remembers the result on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from diffcam.models.codec import VAECodec
+
+
+class LatentCache(nn.Module):
+    """Wraps a codec; latents are found again by the content of the image and the fingerprint of the codec.
+
+    An image that changes has another key, and so has every image under another codec: nothing stale is ever returned.
+    References, targets, disparity maps and the map of zeros all go through here. Worth its disk where images recur:
+    with stored variants, without random crops. Several processes may share a folder.
+
+    Args:
+        codec: Encodes what is not there yet.
+        folder: Where latents are kept, in bfloat16: 131 kB for an image of 512x512 under FLUX's VAE.
+    """
+
+    def __init__(self, codec: VAECodec, folder: str) -> None:
+        super().__init__()
+        self.codec = codec
+        self.channels, self.downscale, self.patch = codec.channels, codec.downscale, codec.patch
+        self._folder = Path(folder)
+        self._fingerprint: bytes | None = None
+
+    def encode(self, image_B3HW: Tensor) -> Tensor:
+        """As the codec's, each image separately looked for; what is missing is encoded in one batch."""
+        paths = [self._path(image_3HW) for image_3HW in image_B3HW]
+        found = [_read(path) for path in paths]
+        missing = [number for number, latent in enumerate(found) if latent is None]
+        if missing:
+            for number, latent in zip(missing, self.codec.encode(image_B3HW[missing]), strict=True):
+                found[number] = latent.to(torch.bfloat16)
+                _write(paths[number], found[number])
+        return torch.stack([latent.to(image_B3HW.device) for latent in found if latent is not None]).to(self._dtype)
+
+    def decode(self, latent_BCHW: Tensor) -> Tensor:
+        """As the codec's."""
+        return self.codec.decode(latent_BCHW)
+
+    def pack(self, latent_BCHW: Tensor) -> Tensor:
+        """As the codec's."""
+        return self.codec.pack(latent_BCHW)
+
+    def unpack(self, tokens_BNC: Tensor, height: int, width: int) -> Tensor:
+        """As the codec's."""
+        return self.codec.unpack(tokens_BNC, height, width)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.codec.parameters()).dtype
+
+    def _path(self, image_3HW: Tensor) -> Path:
+        """One file an image, spread over folders by the first byte of its key."""
+        if self._fingerprint is None:
+            self._fingerprint = _digest(*(value for _, value in sorted(self.codec.state_dict().items())))
+        key = hashlib.blake2b(_digest(image_3HW) + self._fingerprint, digest_size=16).hexdigest()
+        return self._folder / key[:2] / f"{key}.safetensors"
+
+
+def _digest(*tensors: Tensor) -> bytes:
+    """Of shapes, data types and every byte."""
+    state = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        state.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        state.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
+    return state.digest()
+
+
+def _read(path: Path) -> Any:
+    """A latent, or None where there is none or what is there was damaged."""
+    try:
+        return load(path.read_bytes())["latent"]
+    except (FileNotFoundError, SafetensorError):
+        return None
+
+
+def _write(path: Path, latent: Tensor | None) -> None:
+    """Under its name only when it is whole: other processes may be reading."""
+    assert latent is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
+    unfinished.write_bytes(save({"latent": latent.detach().cpu().contiguous()}))
+    os.replace(unfinished, path)
