@@ -108,6 +108,7 @@ class Edition:
             "resolution": list(self.resolution),
             "gamma": self.renderer.gamma,
             "highlights": self.renderer.highlights,
+            "mode": self.renderer.mode,
             "perturbation": "exact" if perturbation is None else {type(perturbation).__name__: vars(perturbation)},
             "seed": self.seed,
         }

@@ -76,7 +76,7 @@ def _differences(results: Mapping[str, Results], one: Results) -> list[str]:
         return []
     found = [
         f"run on another edition ({name} differ)"
-        for name in ("shards", "resolution", "gamma", "highlights")
+        for name in ("shards", "resolution", "gamma", "highlights", "mode")
         if edition.get(name) != editions[0].get(name)
     ]
     perturbation = edition.get("perturbation", "exact")
