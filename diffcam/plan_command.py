@@ -65,11 +65,11 @@ def plan(command: list[str], args: argparse.Namespace) -> Iterator[str]:
     devices = _number(trainer.devices) * _number(trainer.num_nodes)
     pairs = data.global_batch or data.batch_size * devices * trainer.accumulate_grad_batches
     yield from _parameters(task)
-    step = MetaStep(task, data.batch_size, data.resolution)
+    step = MetaStep(task, data.batch_size, data.largest)
     averaged = any(callback.class_path.endswith(".EMA") for callback in trainer.callbacks or [])
     sharded = "ModelParallel" in str(trainer.strategy)
     memory = plan_memory(task, step.peak_memory(), averaged, quantization, devices if sharded else 1)
-    size = "x".join(map(str, data.resolution))
+    size = "x".join(map(str, data.largest))
     yield f"memory a device, {data.batch_size} pair(s) of {size} at once, GB"
     for name, value in {**vars(memory), "total": memory.total}.items():
         yield f"  {name:<14}{value / 1e9:8.2f}"

@@ -43,7 +43,7 @@ class MemoryCheck(Callback):
         device = trainer.strategy.root_device
         averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
         shards = trainer.world_size if isinstance(trainer.strategy, ModelParallelStrategy) else 1
-        step = MetaStep(pl_module, data.batch_size, data.resolution)
+        step = MetaStep(pl_module, data.batch_size, data.largest)
         needed = plan_memory(pl_module, step.peak_memory(), averaged, shards=shards).total
         there = device_memory(device)
         if needed > there * (1 - self.reserve):

@@ -9,7 +9,7 @@ import lightning
 
 from diffcam.data.batch import collate
 from diffcam.data.evaluation import BenchmarkDataset, ValidationDataset
-from diffcam.data.geometry import RandomWindow
+from diffcam.data.geometry import Buckets, RandomWindow
 from diffcam.data.loader import SampleLoader, StreamLoader, worker_options
 from diffcam.data.mixture import EqualThenLinear, Mixture
 from diffcam.data.order import SampleOrder
@@ -33,6 +33,9 @@ class RefocusDataModule(lightning.LightningDataModule):
         val: Held-out shards for validation; empty: none.
         test: Shards with benchmark samples for ``test`` and ``predict``; empty: none.
         resolution: Side of the square that the model sees, or its height and width, in pixels.
+        buckets: Heights and widths that training takes turns with, one a batch, in place of the resolution: scenes are
+            cut to each in turn. Photos are solved at a short side, so shapes of one short side go together; sides are
+            multiples of the codec's token. Empty: the resolution alone.
         batch_size: Samples a batch of one process; in training each has two targets.
         global_batch: Samples an optimizer step, over all processes: gradients are accumulated until it has seen them,
             and the trainer's ``val_check_interval`` counts steps. None: as many as the processes take at once.
@@ -66,6 +69,7 @@ class RefocusDataModule(lightning.LightningDataModule):
         val: Sequence[str] = (),
         test: Sequence[str] = (),
         resolution: int | tuple[int, int] = 512,
+        buckets: Sequence[tuple[int, int]] = (),
         batch_size: int = 8,
         global_batch: int | None = None,
         eval_batch_size: int = 8,
@@ -106,7 +110,8 @@ class RefocusDataModule(lightning.LightningDataModule):
         self.perturbation = perturbation or DepthDropout()
         self.mixture = mixture or EqualThenLinear()
         self.test_perturbation = test_perturbation
-        self.geometry = RandomWindow(self.resolution, zoom, flip, piece)
+        self.buckets = [(tall, wide) for tall, wide in buckets] or [self.resolution]
+        self.windows = [RandomWindow(shape, zoom, flip, piece) for shape in self.buckets]
         self.samples_per_epoch = samples_per_epoch
         self.val_samples_per_scene = val_samples_per_scene
         self.shuffle_shards = shuffle_shards
@@ -115,6 +120,11 @@ class RefocusDataModule(lightning.LightningDataModule):
         self._train_entries: list[SceneEntry] = []
         self._val_entries: list[SceneEntry] = []
         self._test_entries: list[SceneEntry] = []
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """Height and width of the largest training images."""
+        return max(self.buckets, key=lambda shape: shape[0] * shape[1])
 
     def setup(self, stage: str) -> None:
         """Index the shards that a stage needs.
@@ -142,7 +152,13 @@ class RefocusDataModule(lightning.LightningDataModule):
         batch = self.batch_size * world_size
         order = SampleOrder(self._train_entries, self.seed, self.mixture, batch * accumulated, self.shuffle_shards)
         dataset = TrainingDataset(
-            order, self.geometry, self.pairing, self.renderer, self.perturbation, self.seed, self.max_damaged_share
+            order,
+            Buckets(self.windows, batch, self.seed),
+            self.pairing,
+            self.renderer,
+            self.perturbation,
+            self.seed,
+            self.max_damaged_share,
         )
         length = max(1, (self.samples_per_epoch or len(order)) // batch)
         return StreamLoader(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from diffcam.data.randomness import derived_generator
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -96,6 +99,28 @@ class RandomWindow:
         top = int(down * (scene[0] - height + 1))
         left = int(right * (scene[1] - width + 1))
         return Window(scene, top, left, height, width, self.shown, self.flip and mirror < 0.5, self.resolution)
+
+
+class Buckets:
+    """Windows of several shapes; the samples of one batch share theirs, so that they stack.
+
+    Args:
+        windows: One for each shape.
+        batch: Samples that share a shape: all that the processes train on at once, so that none waits for another.
+        seed: Of the shapes' order.
+    """
+
+    def __init__(self, windows: Sequence[RandomWindow], batch: int, seed: int) -> None:
+        self._windows = list(windows)
+        self._batch = batch
+        self._seed = seed
+
+    def at(self, index: int) -> RandomWindow:
+        """The window of a sample: each shape is as likely as any other, and a resumed run sees the same."""
+        if len(self._windows) == 1:
+            return self._windows[0]
+        generator = derived_generator("bucket", self._seed, index // self._batch)
+        return self._windows[int(torch.randint(len(self._windows), (), generator=generator))]
 
 
 def centred_window(scene: Size, resolution: Size, focus: tuple[float, float] = (0.5, 0.5)) -> Window:

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset
 
 from diffcam.data.batch import RefocusSample
-from diffcam.data.geometry import RandomWindow
+from diffcam.data.geometry import Buckets
 from diffcam.data.order import SampleOrder
 from diffcam.data.pairing import Pairing
 from diffcam.data.perturbation import Perturbation
@@ -43,7 +43,7 @@ class TrainingDataset(Dataset[RefocusSample]):
     def __init__(
         self,
         order: SampleOrder,
-        geometry: RandomWindow,
+        geometry: Buckets,
         pairing: Pairing,
         renderer: BokehRenderer,
         perturbation: Perturbation,
@@ -72,7 +72,7 @@ class TrainingDataset(Dataset[RefocusSample]):
     def _sample(self, entry: SceneEntry, index: int, generator: torch.Generator) -> RefocusSample:
         with entry.open() as members:
             scene = decode_scene(entry.key, members, variant_images=False)
-            window = self._geometry((scene.image.shape[1], scene.image.shape[2]), generator)
+            window = self._geometry.at(index)((scene.image.shape[1], scene.image.shape[2]), generator)
             view = View(scene, window, self._renderer, partial(decode_variant, entry.key, members))
             pair = self._pairing(scene.variants, view.disparity, generator)
             return RefocusSample(

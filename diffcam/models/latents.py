@@ -74,7 +74,7 @@ def _digest(*tensors: Tensor) -> bytes:
     state = hashlib.blake2b(digest_size=16)
     for tensor in tensors:
         state.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        state.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
+        state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return state.digest()
 
 

@@ -23,7 +23,7 @@ def test_a_run_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     )  # fmt: skip
     task = RefocusTask(RefocusModel(PatchCodec(4), RefocusTransformer(base)))
     trainer: Any = SimpleNamespace(
-        datamodule=SimpleNamespace(batch_size=1, resolution=(32, 32)), callbacks=[EMA()], world_size=1,
+        datamodule=SimpleNamespace(batch_size=1, largest=(32, 32)), callbacks=[EMA()], world_size=1,
         strategy=SimpleNamespace(root_device=torch.device("cpu")),
     )  # fmt: skip
     weights = sum(4 * parameter.numel() for parameter in task.parameters())

@@ -239,3 +239,26 @@ def test_mistakes_are_told_in_a_line(mixed_shards: str) -> None:
             make_data(mixed_shards, **{field: 0})
     with pytest.raises(ValueError, match="max_damaged_share"):
         make_data(mixed_shards, max_damaged_share=1.5)
+
+
+def test_buckets_shape_whole_batches(mixed_shards: str) -> None:
+    """Reference, targets and disparity of a batch have one shape, and shapes take turns."""
+    data = make_data(mixed_shards, buckets=[(8, 8), (8, 12), (12, 8)])
+    data.setup("fit")
+    shapes = set()
+    for batch in islice(data.train_dataloader(), 20):
+        size = batch.reference.shape[-2:]
+        assert batch.targets.shape[-2:] == batch.disparity.shape[-2:] == size
+        shapes.add(tuple(size))
+    assert shapes == {(8, 8), (8, 12), (12, 8)}
+    assert data.largest == (8, 12)
+
+
+def test_a_global_batch_is_accumulated(mixed_shards: str) -> None:
+    data = make_data(mixed_shards, global_batch=6, samples_per_epoch=12)
+    trainer = make_trainer(max_steps=2, val_check_interval=None)
+    trainer.fit(Recorder(), data)
+    assert trainer.accumulate_grad_batches == 2
+    assert len(trainer.model.trained) == 4
+    with pytest.raises(DiffcamError, match="multiple of batch_size times processes, 3"):
+        make_trainer(max_steps=2).fit(Recorder(), make_data(mixed_shards, global_batch=7))

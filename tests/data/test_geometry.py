@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffcam.data.geometry import RandomWindow, Window, centred_window
+from diffcam.data.geometry import Buckets, RandomWindow, Window, centred_window
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -105,3 +105,23 @@ def test_a_piece_keeps_the_levels_of_its_picture() -> None:
         assert window.magnification == pytest.approx(1.0)
     with pytest.raises(ValueError, match="does not fit"):
         RandomWindow((32, 40), piece=33)
+
+
+def test_buckets_give_a_batch_one_shape_and_every_shape_its_turn() -> None:
+    shapes = [(64, 64), (64, 96), (96, 64)]
+    buckets = Buckets([RandomWindow(shape) for shape in shapes], batch=4, seed=0)
+    drawn = [buckets.at(index).resolution for index in range(400)]
+    assert all(len(set(drawn[start : start + 4])) == 1 for start in range(0, 400, 4))
+    counts = [drawn.count(shape) / 400 for shape in shapes]
+    assert min(counts) > 0.2
+    assert drawn == [buckets.at(index).resolution for index in range(400)], "a pure function of the index"
+
+
+def test_a_level_means_the_same_in_every_bucket() -> None:
+    """Levels refer to the short side, which the shapes have in common; no shape stretches the scene."""
+    draws = generator()
+    for shape in ((64, 64), (64, 96), (96, 64)):
+        window = RandomWindow(shape, flip=False)((128, 192), draws)
+        assert window.short_side == 64
+        assert window.apply(torch.rand(3, 128, 192, generator=draws)).shape == (3, *shape)
+        assert window.height / window.width == pytest.approx(shape[0] / shape[1], rel=0.02)

@@ -7,7 +7,7 @@ import torch
 
 from diffcam.camera import CameraBatch, focus_pixel
 from diffcam.data import BokehRenderer, DepthDropout, GridPairing, Pairing, Proportional, StoredPairing, write_shard
-from diffcam.data.geometry import RandomWindow
+from diffcam.data.geometry import Buckets, RandomWindow
 from diffcam.data.order import SampleOrder
 from diffcam.data.reader import read_index
 from diffcam.data.training import TrainingDataset
@@ -19,7 +19,7 @@ def make_dataset(
     shards: str | Path, pairing: Pairing | None = None, zoom: float = 1.0, dropout: float = 0.0, share: float = 0.5
 ) -> TrainingDataset:
     order = SampleOrder(read_index([str(shards)], 1.0), 0, Proportional(), 4)
-    geometry = RandomWindow((16, 16), zoom)
+    geometry = Buckets([RandomWindow((16, 16), zoom)], batch=1, seed=0)
     return TrainingDataset(order, geometry, pairing or GridPairing(), BokehRenderer(), DepthDropout(dropout), 0, share)
 
 
