@@ -5,7 +5,7 @@ should match. Both modes compute in the light that was traced (exponent 2.2). Th
 independent halves, whose difference says how noisy it is.
 
 Writes the table into docs/optics.md and a picture beside it. What was traced is kept: a second run takes seconds;
-with LLVM (see ``choose_variant``) the first takes 17 minutes of one core.
+with LLVM (see ``choose_variant``) the first takes 16 minutes of one core.
 
 Usage: ``python benchmarks/lens_truth.py [--split heldout] [--scenes 20] [--samples 512] [--cache FOLDER]``
 """
