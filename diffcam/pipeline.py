@@ -118,6 +118,15 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         else:
             save_model(self.model, Path(folder), self.settings.trained_size)
 
+    @property
+    def components(self) -> dict[str, Any]:
+        """What :meth:`to` moves."""
+        return {"model": self.model}
+
+    def enable_model_cpu_offload(self, device: torch.device | str = "cuda") -> None:
+        """Keep codec and transformer in main memory and move each to the GPU only while it works."""
+        self.model.offload(torch.device(device))
+
     def open(self, photo: Photo | Image.Image, depth: DepthInput = None) -> PhotoSession:
         """Encode what all cameras of a photo share.
 
@@ -181,7 +190,7 @@ class PhotoSession:
         self._full = photo.tensor()[None]
         self.disparity = self._read_depth(depth)
         with torch.no_grad():
-            device = next(model.parameters()).device
+            device = model.device
             self._conditions = model.conditions(self.frame.to_model(self._full).to(device), self.disparity.to(device))
 
     def refocus(

@@ -134,3 +134,27 @@ def test_tiny_and_odd_photos(pipeline: RefocusPipeline) -> None:
     for size in ((1, 1), (3, 40), (97, 61)):
         result = pipeline(Image.new("RGB", size, (90, 120, 30)), Camera((0.5, 0.5), 5.0), "none", steps=1).images[0]
         assert result.size == size
+
+
+def test_habits_of_diffusers(pipeline: RefocusPipeline) -> None:
+    assert pipeline.device == torch.device("cpu")
+    assert pipeline.to("cpu") is pipeline
+    assert pipeline.dtype == torch.float32
+
+
+def test_offloaded_parts_take_turns_on_the_device(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = RefocusPipeline.from_pretrained("diffcam-tiny")
+    pipe.settings = type(pipe.settings)(**{**vars(pipe.settings), "trained_size": 64})
+    expected = pipe(photo, Camera((0.5, 0.5), 4.0), "none", steps=1, output_type="pt").images
+    moves: list[str] = []
+    for part in ("codec", "transformer"):
+        module = getattr(pipe.model, part)
+        move = module.to
+        monkeypatch.setattr(
+            module, "to", lambda device, name=part, move=move: moves.append(f"{name} {device}") or move("cpu")
+        )
+    pipe.enable_model_cpu_offload(device="cpu:0")
+    result = pipe(photo, Camera((0.5, 0.5), 4.0), "none", steps=1, output_type="pt").images
+    assert torch.equal(result, expected)
+    codec, transformer = ["transformer cpu", "codec cpu:0"], ["codec cpu", "transformer cpu:0"]
+    assert moves == [*codec, *transformer, *transformer, *codec]

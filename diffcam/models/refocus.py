@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,10 +42,30 @@ class RefocusModel(nn.Module):
         self.transformer = transformer
         self.parametrisation = parametrisation if parametrisation is not None else VelocityOutput()
         self.shift = shift
+        self._worker: torch.device | None = None
         wanted = (token_channels(codec), self.parametrisation.channels(codec))
         found = (transformer.base.config.in_channels, transformer.base.out_channels)
         if found != wanted:
             raise ValueError(f"the transformer has (in, out) channels {found}, codec and parametrisation need {wanted}")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._worker or next(self.transformer.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which tokens are computed."""
+        return self.transformer.dtype
+
+    def offload(self, device: torch.device) -> None:
+        """Keep codec and transformer in main memory; each moves to the device when it is its turn."""
+        self._worker = device
+
+    def _bring(self, part: Any, other: Any) -> None:
+        if self._worker is not None:
+            other.to("cpu")
+            part.to(self._worker)
 
     @property
     def token_pixels(self) -> int:
@@ -60,8 +81,10 @@ class RefocusModel(nn.Module):
         """
         height, width = reference_B3HW.shape[-2:]
         side = self.token_pixels
+        self._bring(self.codec, self.transformer)
         latents = [self.codec.encode(image) for image in (reference_B3HW, disparity_B1HW.expand(-1, 3, -1, -1))]
         reference_BNC, disparity_BNC = (self.codec.pack(latent) for latent in latents)
+        self._bring(self.transformer, self.codec)
         conditions = self.transformer.conditions(reference_BNC, disparity_BNC, (height // side, width // side))
         return replace(conditions, basis=self.parametrisation.basis(latents[0]))
 
@@ -109,6 +132,7 @@ class RefocusModel(nn.Module):
         Returns:
             ``(B * K, 3, H, W)`` display values in [0, 1].
         """
+        self._bring(self.transformer, self.codec)
         latent = noise_BCHW
         timesteps = sampling_timesteps(steps, self.shift).to(latent.device)
         for step, (now, following) in enumerate(pairwise(timesteps)):
@@ -116,4 +140,5 @@ class RefocusModel(nn.Module):
             latent = latent + (following - now) * velocity
             if on_step is not None:
                 on_step(step, latent)
+        self._bring(self.codec, self.transformer)
         return self.codec.decode(latent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -169,3 +170,31 @@ def test_adapters_on_a_half_precision_base_keep_masters_and_save_memory(flux_fol
     assert {tensor.dtype for tensor in kept if tensor.shape[:2] == (2, 5) or tensor.shape[:1] == (10,)} == {
         torch.bfloat16
     }
+
+
+def test_incomplete_bases_are_refused(tmp_path: Path, flux_folder: Path) -> None:
+    """A missing part of the weights, names that are lacking or foreign, a package that is not there."""
+    folder = flux_folder / "transformer"
+    file = folder / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    name = "single_transformer_blocks.0.proj_out.weight"
+    save_file({key: value for key, value in weights.items() if key != name}, file)
+    with pytest.raises(DiffcamError, match=r"transformer lacks single_transformer_blocks\.0\.proj_out\.weight"):
+        load_flux_transformer(str(flux_folder), "float32")
+    save_file({**weights, "stranger.weight": torch.zeros(2)}, file)
+    with pytest.raises(DiffcamError, match=r"holds the foreign stranger\.weight"):
+        load_flux_transformer(str(flux_folder), "float32")
+    save_file(weights, file)
+    load_flux_transformer(str(flux_folder), "float32").save_pretrained(folder, max_shard_size="200kB")
+    file.unlink(missing_ok=True)
+    sorted(folder.glob("*-of-*.safetensors"))[1].unlink()
+    with pytest.raises(DiffcamError, match="cannot load transformer") as error:
+        load_flux_transformer(str(flux_folder), "float32")
+    assert "\n" not in str(error.value)
+
+
+def test_quantisation_says_what_it_needs(flux_folder: Path) -> None:
+    for bits, package in (("8bit", "torchao"), ("4bit", "bitsandbytes")):
+        if importlib.util.find_spec(package) is None:
+            with pytest.raises(DiffcamError, match=rf"needs the package {package}.*diffcam\[quantization\]"):
+                load_flux_transformer(str(flux_folder), quantization=bits)  # type: ignore[arg-type]
