@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from diffcam.camera import CameraBatch
@@ -198,3 +200,30 @@ def test_quantisation_says_what_it_needs(flux_folder: Path) -> None:
         if importlib.util.find_spec(package) is None:
             with pytest.raises(DiffcamError, match=rf"needs the package {package}.*diffcam\[quantization\]"):
                 load_flux_transformer(str(flux_folder), quantization=bits)  # type: ignore[arg-type]
+
+
+def test_plain_peft_reads_the_adapter(tmp_path: Path, flux_folder: Path) -> None:
+    """From the file and the configuration in its metadata alone."""
+    trained = _flux_model(flux_folder)
+    save_adapter(trained, tmp_path / "adapter", 512)
+    path = tmp_path / "adapter" / "pytorch_lora_weights.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = json.loads(file.metadata()["lora_adapter_metadata"])
+    config = {key.removeprefix("transformer."): value for key, value in metadata.items()}
+    base = FluxTransformer2DModel.from_pretrained(flux_folder, subfolder="transformer")
+    inject_adapter_in_model(LoraConfig(**config), base)
+    weights = {name.removeprefix("transformer."): value for name, value in load_file(path).items()}
+    assert not set_peft_model_state_dict(base, weights).unexpected_keys
+    ours, theirs = trained.transformer.base.state_dict(), base.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours if "lora_" in name)
+
+
+def test_adapters_merge_into_the_base_and_out_again(flux_folder: Path) -> None:
+    model = _flux_model(flux_folder)
+    expected = _velocity(model)
+    before = model.transformer.base.single_transformer_blocks[0].proj_mlp.base_layer.weight.clone()
+    model.transformer.base.fuse_lora()
+    assert not torch.equal(model.transformer.base.single_transformer_blocks[0].proj_mlp.base_layer.weight, before)
+    torch.testing.assert_close(_velocity(model), expected, rtol=1e-4, atol=1e-4)
+    model.transformer.base.unfuse_lora()
+    torch.testing.assert_close(_velocity(model), expected, rtol=1e-4, atol=1e-4)
