@@ -61,6 +61,7 @@ def test_operations_are_those_that_torch_counts(attention: str) -> None:
     assert counted == counter.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attention", "tokens", "pairs"), [("full", 6, 2 * 9), ("cached", 4, 4 + 2 * 3)])
 def test_a_frozen_base_costs_four_operations_a_weight_and_token(attention: str, tokens: int, pairs: int) -> None:
     """Forward and back to the tokens, not to the weights: 4 P T, and 12 a channel and pair of tokens that attend."""
@@ -135,10 +136,8 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, node
 
 
-@pytest.mark.parametrize(
-    "overlay",
-    ["flux_8gpus", *(pytest.param(name, marks=pytest.mark.slow) for name in ("flux_24gb", "flux_80gb", "flux_fsdp"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("overlay", ["flux_24gb", "flux_80gb", "flux_8gpus", "flux_fsdp"])
 def test_flux_configs_hold_the_recipe_on_every_machine(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for stage, steps, pairs, size in ((["flux_512"], 3600, 256, 512), (["flux_512", "flux_1024"], 3000, 128, 1024)):
