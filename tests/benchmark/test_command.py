@@ -112,7 +112,7 @@ def test_two_processes_print_the_table_of_one(config, tmp_path):
         command = ["benchmark", "run", "--config", str(config), "--output", str(output), "--workers", workers]
         finished = subprocess.run(
             [sys.executable, "-c", "from diffcam.cli import main; main()", *command],
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
         assert finished.returncode == 0, finished.stderr[-3000:]
         tables.append(finished.stdout.split("written:")[0])

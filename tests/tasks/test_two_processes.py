@@ -32,7 +32,7 @@ def _test(folder: Path, devices: int) -> str:
     command = [sys.executable, "-m", "diffcam", "test", *(part for pair in options.items() for part in pair)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     finished = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return finished.stdout[finished.stdout.index("Test on") : finished.stdout.index("Rows of every sample")]
