@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -74,10 +74,11 @@ class Line:
         return self.subtask, self.name, asked, f"{found:.2f}{self.unit}", "holds" if holds else "falls short"
 
 
-def mean(results: Results, metric: type[SampleMetric], subtask: str) -> float:
-    """Mean of a metric over the scenes."""
+def mean(results: Results, metric: type[SampleMetric], subtask: str, samples: Container[int] | None = None) -> float:
+    """Mean of a metric over the scenes, from all samples or from some."""
     found = next(one for one in METRICS if type(one) is metric)
-    return estimate([row for row in results.rows.values() if row.subtask == subtask], found).value
+    rows = [row for row in results.rows.values() if row.subtask == subtask]
+    return estimate([row for row in rows if samples is None or row.sample in samples], found).value
 
 
 def ratio(metric: type[SampleMetric], subtask: str, method: str, to: str) -> Figure:
@@ -86,8 +87,13 @@ def ratio(metric: type[SampleMetric], subtask: str, method: str, to: str) -> Fig
 
 
 def gain(metric: type[SampleMetric], subtask: str, method: str, over: str) -> Figure:
-    """A method's mean less another's."""
-    return lambda results: mean(results[method], metric, subtask) - mean(results[over], metric, subtask)
+    """A method's mean less another's, on the samples that both have."""
+
+    def figure(results: dict[str, Results]) -> float:
+        common = results[method].rows.keys() & results[over].rows.keys()
+        return mean(results[method], metric, subtask, common) - mean(results[over], metric, subtask, common)
+
+    return figure
 
 
 def plain(metric: type[SampleMetric], subtask: str) -> Figure:
@@ -113,12 +119,12 @@ LINES = (
 )
 
 
-class AddBokeh(Refocuser):
-    """A model that takes part in one sub-task alone: more steps take their time."""
+class OneLevel(Refocuser):
+    """A model that adds blur of one level in each scene: more steps take their time."""
 
     def selects(self, number: int, subtask: str) -> bool:
-        """Whether blur is added."""
-        return subtask == ADD
+        """The third of a scene's four levels; a scene has ten samples."""
+        return subtask == ADD and number % 10 == 4
 
 
 def methods(model: str) -> dict[str, Method]:
@@ -130,8 +136,8 @@ def methods(model: str) -> dict[str, Method]:
         "deconvolution": LayeredDeconvolution(renderer=BokehRenderer(gamma=GAMMA)),
         "model": tiny,
         "no-depth": ImperfectDepth(tiny, DepthDropout(1.0)),
-        "4-steps": AddBokeh(model, steps=4),
-        "8-steps": AddBokeh(model, steps=8),
+        "4-steps": OneLevel(model, steps=4),
+        "8-steps": OneLevel(model, steps=8),
     }
 
 
