@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -132,7 +133,9 @@ def _instantiate(command: list[str]) -> tuple[Any, Any, Any]:
         def _run_subcommand(self, subcommand: str) -> None:
             pass
 
-    cli = train(command, cli=Planner)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="LightningCLI's args")  # that they differ from sys.argv is meant
+        cli = train(command, cli=Planner)
     return cli.kept, cli.model, cli.datamodule
 
 

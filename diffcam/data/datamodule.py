@@ -112,6 +112,7 @@ class RefocusDataModule(lightning.LightningDataModule):
         self.test_perturbation = test_perturbation
         self.buckets = [(tall, wide) for tall, wide in buckets] or [self.resolution]
         self.windows = [RandomWindow(shape, zoom, flip, piece) for shape in self.buckets]
+        self.piece = None if piece is None else (piece, piece)
         self.samples_per_epoch = samples_per_epoch
         self.val_samples_per_scene = val_samples_per_scene
         self.shuffle_shards = shuffle_shards
@@ -123,8 +124,8 @@ class RefocusDataModule(lightning.LightningDataModule):
 
     @property
     def largest(self) -> tuple[int, int]:
-        """Height and width of the largest training images."""
-        return max(self.buckets, key=lambda shape: shape[0] * shape[1])
+        """Height and width of the largest training images, or of a piece of them."""
+        return self.piece or max(self.buckets, key=lambda shape: shape[0] * shape[1])
 
     def setup(self, stage: str) -> None:
         """Index the shards that a stage needs.

@@ -143,7 +143,7 @@ def optimizer_bytes(factory: Callable[[Any], torch.optim.Optimizer], weights: in
     """Bytes of state that an optimizer keeps for each trained weight, seen on a small one."""
     parameter = nn.Parameter(torch.zeros(weights))
     parameter.grad = torch.zeros(weights)
-    optimizer = factory([parameter])
+    optimizer = factory([("weight", parameter)])
     optimizer.step()
     return size(value for value in optimizer.state[parameter].values() if isinstance(value, Tensor)) / weights
 

@@ -19,6 +19,7 @@ from diffcam.models import LoRA, RefocusTransformer
 from diffcam.models.accounting import count, count_flops, meta_copy, peak_memory
 from diffcam.models.adapters import trained_parameters
 from diffcam.models.flux import flux_transformer_shape
+from diffcam.tasks import Muon
 from diffcam.tasks.planning import optimizer_bytes
 from tests.flux import write_flux_folder
 
@@ -93,6 +94,7 @@ def test_predicted_memory_is_what_a_step_takes(attention: str, checkpointed: int
 def test_optimizer_state_is_counted_from_the_optimizer() -> None:
     assert optimizer_bytes(lambda weights: torch.optim.AdamW(weights)) == pytest.approx(8, rel=0.01)
     assert optimizer_bytes(lambda weights: torch.optim.SGD(weights, lr=1, momentum=0.9)) == pytest.approx(4)
+    assert optimizer_bytes(Muon) == pytest.approx(8, rel=0.01), "which takes named weights"
 
 
 @pytest.mark.slow
