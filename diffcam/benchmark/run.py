@@ -136,7 +136,7 @@ def run_method(
         order: Place of the method in tables.
         workers: Processes, for a method that allows several.
         force: Replace results of other settings.
-        on_scene: Called with the number of samples that a scene had, after each scene.
+        on_scene: Called with the number of samples that were scored, after each scene.
 
     Returns:
         The method's results; their record says what is missing and why.
@@ -158,7 +158,7 @@ def run_method(
         for outcome in _outcomes(worker, waiting, workers if method.parallel else 1):
             results.add(outcome.rows)
             failures |= outcome.failures
-            on_scene(len(outcome.rows) + len(outcome.failures))
+            on_scene(len(outcome.rows))
     except NotAvailableError as error:
         reason = " ".join(str(error).split())
     finally:
