@@ -17,12 +17,12 @@ class Parametrisation(Protocol):
     """Turns the transformer's output tokens into a velocity."""
 
     def channels(self, codec: Codec) -> int:
-        """Output channels of a token."""
-        ...
+        """Output channels of a token: by default those of the token."""
+        return token_channels(codec)
 
     def basis(self, reference_BCHW: Tensor) -> Tensor:
-        """What the output works on, from the reference latents: computed once a photo; ``(B, ...)``."""
-        ...
+        """What the output works on, computed once a photo, ``(B, ...)``: the reference latents by default."""
+        return reference_BCHW
 
     def velocity(
         self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
@@ -39,16 +39,8 @@ class Parametrisation(Protocol):
         ...
 
 
-class VelocityOutput:
+class VelocityOutput(Parametrisation):
     """The output is the velocity itself: the paper's, and FLUX's."""
-
-    def channels(self, codec: Codec) -> int:
-        """Those of a token."""
-        return token_channels(codec)
-
-    def basis(self, reference_BCHW: Tensor) -> Tensor:
-        """The reference, which is not used."""
-        return reference_BCHW
 
     def velocity(
         self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
@@ -57,19 +49,11 @@ class VelocityOutput:
         return codec.unpack(output_BNC, *noisy_BCHW.shape[-2:])
 
 
-class ResidualOutput:
+class ResidualOutput(Parametrisation):
     """The output is what the clean image adds to the reference: ``I = I_r + output``.
 
     Pixel tokens wider than the model cannot carry noise through it, so a direct velocity fails there; this cannot.
     """
-
-    def channels(self, codec: Codec) -> int:
-        """Those of a token."""
-        return token_channels(codec)
-
-    def basis(self, reference_BCHW: Tensor) -> Tensor:
-        """The reference."""
-        return reference_BCHW
 
     def velocity(
         self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
@@ -79,7 +63,7 @@ class ResidualOutput:
         return velocity_from_clean(noisy_BCHW, clean_BCHW, timestep_B)
 
 
-class BlurStackOutput:
+class BlurStackOutput(Parametrisation):
     """The output says how much of each blur band to keep, and a residual: ``I = I_r + sum_k gain_k B_k + residual``.
 
     ``B_k`` is what a disc blur of radius ``RADII[k]`` takes away from the one before it. A gain of -1 removes a band,
