@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import FluxPipeline, FluxTransformer2DModel
 from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -27,9 +27,9 @@ from diffcam.models import (
 )
 from diffcam.models.adapters import trained_parameters
 from diffcam.models.checkpoint import RefocusSettings, load_adapter, save_adapter, save_model
+from tests.flux import write_flux_folder
 
 MakeModel = Callable[..., RefocusModel]
-MakeBase = Callable[..., FluxTransformer2DModel]
 
 
 def _velocity(model: RefocusModel) -> torch.Tensor:
@@ -46,20 +46,9 @@ def _velocity(model: RefocusModel) -> torch.Tensor:
 
 
 @pytest.fixture
-def flux_folder(tmp_path: Path, make_base: MakeBase) -> Path:
+def flux_folder(tmp_path: Path) -> Path:
     """A tiny FLUX checkpoint in the hub's own folder format, without text encoders."""
-    torch.manual_seed(1)
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=4,
-        scaling_factor=0.36, shift_factor=0.12,
-    )  # fmt: skip
-    folder = tmp_path / "flux"
-    FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae, transformer=make_base(16, guidance=True),
-        text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None,
-    ).save_pretrained(folder)  # fmt: skip
-    return folder
+    return write_flux_folder(tmp_path / "flux")
 
 
 def _flux_model(folder: Path, rank: int = 4) -> RefocusModel:
