@@ -52,6 +52,7 @@ def _run(command: list[str], output: Path, *launcher: str) -> int:
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+            print((output / "printed").read_text())
 
 
 def _exported(output: Path) -> Path:
