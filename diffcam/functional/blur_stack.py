@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 from diffcam.functional.bokeh import EDGE_SLOPE
 
+ENERGY_FLOOR = 1e-6
+"""About what rounding to 8 bits leaves in a band."""
+
 
 def disc_blur(image_BCHW: Tensor, radius: float) -> Tensor:
     """Mean over a disc around every pixel; the renderer's result for one radius everywhere and gamma 1.
@@ -53,6 +56,20 @@ def blur_bands(image_BCHW: Tensor, radii: Sequence[float]) -> Tensor:
     """
     stack = [image_BCHW.float(), *(disc_blur(image_BCHW, radius) for radius in radii)]
     return torch.stack([sharper - softer for sharper, softer in pairwise(stack)], dim=1)
+
+
+def band_energies(bands_BKCHW: Tensor, cell: int) -> Tensor:
+    """How much of each band a place holds: sharp places hold the fine ones, defocus takes them away.
+
+    Args:
+        bands_BKCHW: Bands of values in [0, 1].
+        cell: Side of the squares that energies are averaged over, in pixels.
+
+    Returns:
+        ``(B, K, H / cell, W / cell)``: logarithms of mean squares, summed over channels, brought near [-3, 1].
+    """
+    energy_BKHW = bands_BKCHW.square().sum(2)
+    return (F.avg_pool2d(energy_BKHW, cell) + ENERGY_FLOOR).log() / 3 + 2
 
 
 def mix_bands(bands_BKCHW: Tensor, gains_BKhw: Tensor) -> Tensor:

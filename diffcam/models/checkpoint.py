@@ -2,7 +2,8 @@
 
 A model folder holds ``transformer/`` (diffusers), ``codec/`` (diffusers) and the refocusing part; an adapter folder
 holds ``pytorch_lora_weights.safetensors`` (diffusers) and the refocusing part. The refocusing part is
-``refocus.json`` (settings) and ``camera_projector.safetensors``. Nothing is ever unpickled.
+``refocus.json`` (settings) and one file a projector, such as ``camera_projector.safetensors``. Nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from diffcam.models.sharding import gathered
 from diffcam.models.transformer import RefocusTransformer
 
 SETTINGS_FILE = "refocus.json"
-PROJECTOR_FILE = "camera_projector.safetensors"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, BlurStackOutput)}
 
@@ -90,10 +90,12 @@ class RefocusSettings:
             raise DiffcamError(
                 f"unknown parametrisation {self.parametrisation!r}; known: {', '.join(PARAMETRISATIONS)}"
             )
+        parametrisation = PARAMETRISATIONS[self.parametrisation]()
         transformer = RefocusTransformer(
-            base, self.attention, self.condition_timestep, self.camera_at_focus, self.rotary_theta, self.guidance
-        )
-        return RefocusModel(codec, transformer, PARAMETRISATIONS[self.parametrisation](), self.shift)
+            base, self.attention, self.condition_timestep, self.camera_at_focus, self.rotary_theta, self.guidance,
+            cue_channels=parametrisation.cue_channels,
+        )  # fmt: skip
+        return RefocusModel(codec, transformer, parametrisation, self.shift)
 
 
 def packaged(name: str) -> Path | None:
@@ -113,7 +115,7 @@ def save_model(
         raise ValueError("only models with a patch codec are saved whole; save the adapter of a FLUX model instead")
     base = model.transformer.base
     weights = _whole(base.state_dict(), dtype)
-    projector = _whole(model.transformer.camera_projector.state_dict(), dtype)
+    projectors = _projectors(model, dtype)
     if not write:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +123,7 @@ def save_model(
     base.save_config(folder / "transformer")
     _save_tensors(weights, folder / "transformer" / "diffusion_pytorch_model.safetensors")
     model.codec.save_config(folder / "codec")
-    _save_refocus_part(RefocusSettings.of(model, trained_size), projector, folder)
+    _save_refocus_part(RefocusSettings.of(model, trained_size), projectors, folder)
 
 
 def save_adapter(model: RefocusModel, folder: Path, trained_size: int, base: str = "", write: bool = True) -> None:
@@ -130,14 +132,14 @@ def save_adapter(model: RefocusModel, folder: Path, trained_size: int, base: str
     All processes of a sharded model must take part, of which one has ``write`` set.
     """
     weights = _whole(get_peft_model_state_dict(model.transformer.base), torch.float32)
-    projector = _whole(model.transformer.camera_projector.state_dict(), torch.float32)
+    projectors = _projectors(model, torch.float32)
     if not write:
         return
     folder.mkdir(parents=True, exist_ok=True)
     config = model.transformer.base.peft_config["default"].to_dict()
     config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     FluxPipeline.save_lora_weights(folder, transformer_lora_layers=weights, transformer_lora_adapter_metadata=config)
-    _save_refocus_part(RefocusSettings.of(model, trained_size, base), projector, folder)
+    _save_refocus_part(RefocusSettings.of(model, trained_size, base), projectors, folder)
 
 
 def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
@@ -153,7 +155,7 @@ def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
         weights = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
         base.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         model = settings.build(codec, base)
-        load_projector(model, folder)
+        load_projectors(model, folder)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise DiffcamError(f"{folder}: the model is incomplete or damaged ({first_line(error)})") from error
     return model.eval().requires_grad_(False), settings
@@ -171,7 +173,7 @@ def load_adapter(model: RefocusModel, folder: Path) -> None:
     base = model.transformer.base
     try:
         base.load_lora_adapter(folder, weight_name=LORA_FILE, prefix="transformer", adapter_name="default")
-        load_projector(model, folder)
+        load_projectors(model, folder)
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise DiffcamError(f"{folder}: the adapter does not fit this base ({first_line(error)})") from error
     expected = {name.removeprefix("transformer.") for name in load_file(path)}
@@ -181,15 +183,21 @@ def load_adapter(model: RefocusModel, folder: Path) -> None:
         raise DiffcamError(f"{folder}: the adapter does not fit this base: {len(expected ^ found)} keys such as {odd}")
 
 
-def load_projector(model: RefocusModel, folder: Path) -> None:
-    """Load the camera projector of a model or adapter folder."""
-    weights = load_file(folder / PROJECTOR_FILE)
-    model.transformer.camera_projector.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+def load_projectors(model: RefocusModel, folder: Path) -> None:
+    """Load the projectors of a model or adapter folder."""
+    for name, layer in model.transformer.projectors.items():
+        weights = load_file(folder / f"{name}.safetensors")
+        layer.load_state_dict({key: tensor.float() for key, tensor in weights.items()})
 
 
-def _save_refocus_part(settings: RefocusSettings, projector: dict[str, torch.Tensor], folder: Path) -> None:
+def _projectors(model: RefocusModel, dtype: torch.dtype) -> dict[str, dict[str, torch.Tensor]]:
+    return {name: _whole(layer.state_dict(), dtype) for name, layer in model.transformer.projectors.items()}
+
+
+def _save_refocus_part(settings: RefocusSettings, projectors: dict[str, dict[str, torch.Tensor]], folder: Path) -> None:
     (folder / SETTINGS_FILE).write_text(json.dumps(asdict(settings), indent=2) + "\n")
-    _save_tensors(projector, folder / PROJECTOR_FILE)
+    for name, weights in projectors.items():
+        _save_tensors(weights, folder / f"{name}.safetensors")
 
 
 def _whole(tensors: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from diffcam.functional.blur_stack import blur_bands, mix_bands
+from diffcam.functional.blur_stack import band_energies, blur_bands, mix_bands
 from diffcam.functional.flow import velocity_from_clean
-from diffcam.functional.tokens import unpatchify
+from diffcam.functional.tokens import patchify, unpatchify
 from diffcam.models.codec import Codec, token_channels
 
 
@@ -23,6 +23,15 @@ class Parametrisation(Protocol):
     def basis(self, reference_BCHW: Tensor) -> Tensor:
         """What the output works on, computed once a photo, ``(B, ...)``: the reference latents by default."""
         return reference_BCHW
+
+    @property
+    def cue_channels(self) -> int:
+        """Channels of :meth:`cues`: by default there are none."""
+        return 0
+
+    def cues(self, basis: Tensor, codec: Codec) -> Tensor | None:
+        """What the basis shows of the reference that its tokens show badly, ``(B, N, cue_channels)``."""
+        return None
 
     def velocity(
         self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
@@ -69,7 +78,8 @@ class BlurStackOutput(Parametrisation):
     ``B_k`` is what a disc blur of radius ``RADII[k]`` takes away from the one before it. A gain of -1 removes a band,
     as defocus does; a positive one raises it, as the undoing of defocus does. Gains are one map a band, ``GRID`` x
     ``GRID`` values a token, interpolated in between, so that there are no borders; the residual adds what no local
-    blur explains.
+    blur explains. Its cues are the bands' energies, which tell how blurred the reference is where: a linear embedding
+    does not show them, nor what layer norm leaves of it.
     """
 
     RADII = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
@@ -84,6 +94,15 @@ class BlurStackOutput(Parametrisation):
         """The reference and its bands, ``(B, 1 + K, C, H, W)``."""
         bands_BKCHW = blur_bands(reference_BCHW, self.RADII)
         return torch.cat([reference_BCHW.float()[:, None], bands_BKCHW], dim=1)
+
+    @property
+    def cue_channels(self) -> int:
+        """One energy a band and grid cell."""
+        return len(self.RADII) * self.GRID**2
+
+    def cues(self, basis: Tensor, codec: Codec) -> Tensor | None:
+        """Energies of the bands."""
+        return patchify(band_energies(basis[:, 1:], codec.patch // self.GRID), self.GRID)
 
     def velocity(
         self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec

@@ -43,10 +43,13 @@ class RefocusModel(nn.Module):
         self.parametrisation = parametrisation if parametrisation is not None else VelocityOutput()
         self.shift = shift
         self._worker: torch.device | None = None
-        wanted = (token_channels(codec), self.parametrisation.channels(codec))
-        found = (transformer.base.config.in_channels, transformer.base.out_channels)
+        wanted = (token_channels(codec), self.parametrisation.channels(codec), self.parametrisation.cue_channels)
+        cues = transformer.cue_projector.in_features if transformer.cue_projector is not None else 0
+        found = (transformer.base.config.in_channels, transformer.base.out_channels, cues)
         if found != wanted:
-            raise ValueError(f"the transformer has (in, out) channels {found}, codec and parametrisation need {wanted}")
+            raise ValueError(
+                f"the transformer has (in, out, cue) channels {found}, codec and parametrisation need {wanted}"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -85,8 +88,10 @@ class RefocusModel(nn.Module):
         latents = [self.codec.encode(image) for image in (reference_B3HW, disparity_B1HW.expand(-1, 3, -1, -1))]
         reference_BNC, disparity_BNC = (self.codec.pack(latent) for latent in latents)
         self._bring(self.transformer, self.codec)
-        conditions = self.transformer.conditions(reference_BNC, disparity_BNC, (height // side, width // side))
-        return replace(conditions, basis=self.parametrisation.basis(latents[0]))
+        basis = self.parametrisation.basis(latents[0])
+        cues = self.parametrisation.cues(basis, self.codec)
+        conditions = self.transformer.conditions(reference_BNC, disparity_BNC, (height // side, width // side), cues)
+        return replace(conditions, basis=basis)
 
     def velocity(self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
         """The network X of paper eq. 1, on latents.

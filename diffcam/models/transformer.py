@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ class Conditions:
         disparity: ``(B, N, C)`` tokens of the disparity map.
         grid: Rows and columns of the token grid; N is their product.
         memory: One :class:`Memory` a block in cached attention, otherwise None.
+        cues: ``(B, N, F)`` what the output parametrisation shows of the reference besides its tokens, or None.
         basis: ``(B, ...)`` what the output parametrisation works on; empty for the transformer alone.
     """
 
@@ -35,6 +36,7 @@ class Conditions:
     disparity: Tensor
     grid: tuple[int, int]
     memory: tuple[Memory, ...] | None = None
+    cues: Tensor | None = None
     basis: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
@@ -50,6 +52,8 @@ class RefocusTransformer(nn.Module):
         camera_at_focus: Whether the camera token sits at the focus point's position, or at the origin.
         rotary_theta: Base of the rotary frequencies; FLUX's is 10000.
         guidance: Guidance embedding of guidance-distilled bases.
+        cue_channels: Channels of the cues that are added to the reference's embedding (0: none). See
+            :class:`~diffcam.models.parametrisation.Parametrisation`.
         checkpointed_blocks: How many blocks, from the first on, compute their activations again in the backward pass
             instead of keeping them; FLUX.1 has 57.
         compile_backend: Backend of ``torch.compile`` that blocks run through, such as ``inductor``: one compilation for
@@ -67,6 +71,7 @@ class RefocusTransformer(nn.Module):
         camera_at_focus: bool = True,
         rotary_theta: float = 10000.0,
         guidance: float = 1.0,
+        cue_channels: int = 0,
         checkpointed_blocks: int = 0,
         compile_backend: str | None = None,
     ) -> None:
@@ -75,6 +80,7 @@ class RefocusTransformer(nn.Module):
             raise ValueError("attention 'cached' needs condition_timestep 'zero': a cache cannot change with the step")
         self.base = base
         self.camera_projector = nn.Linear(3, base.inner_dim)
+        self.cue_projector = nn.Linear(cue_channels, base.inner_dim) if cue_channels else None
         self.attention = attention
         self.condition_timestep = condition_timestep
         self.camera_at_focus = camera_at_focus
@@ -99,14 +105,28 @@ class RefocusTransformer(nn.Module):
         """Data type of the base, in which tokens are computed."""
         return self.base.x_embedder.bias.dtype if self.base.x_embedder.bias is not None else self.base.dtype
 
-    def conditions(self, reference_BNC: Tensor, disparity_BNC: Tensor, grid: tuple[int, int]) -> Conditions:
-        """Prepare the conditions of a batch of photos; in cached attention this runs them through all blocks once."""
-        conditions = Conditions(reference_BNC, disparity_BNC, grid)
+    @property
+    def projectors(self) -> dict[str, nn.Linear]:
+        """The layers that FLUX has not, by name."""
+        named = {"camera_projector": self.camera_projector, "cue_projector": self.cue_projector}
+        return {name: layer for name, layer in named.items() if layer is not None}
+
+    def conditions(
+        self, reference_BNC: Tensor, disparity_BNC: Tensor, grid: tuple[int, int], cues_BNF: Tensor | None = None
+    ) -> Conditions:
+        """Prepare the conditions of a batch of photos; in cached attention this runs them through all blocks once.
+
+        Raises:
+            ValueError: If cues are missing, or come to a transformer without ``cue_channels``.
+        """
+        if (cues_BNF is None) != (self.cue_projector is None):
+            raise ValueError("cues go with cue_channels: a transformer has either both or neither")
+        conditions = Conditions(reference_BNC, disparity_BNC, grid, cues=cues_BNF)
         if self.attention == "full":
             return conditions
         timestep = torch.zeros(1, device=reference_BNC.device)
         _, memory = self._run(self._condition_streams(conditions, timestep), remember=True)
-        return Conditions(reference_BNC, disparity_BNC, grid, tuple(memory))
+        return replace(conditions, memory=tuple(memory))
 
     def forward(self, noisy_BNC: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
         """Output tokens of the noisy stream.
@@ -164,6 +184,9 @@ class RefocusTransformer(nn.Module):
         for axis, tokens in ((REFERENCE_AXIS, conditions.reference), (DISPARITY_AXIS, conditions.disparity)):
             positions = grid_positions(axis, *conditions.grid, device=tokens.device)[None]
             embedded = self.base.x_embedder(tokens.to(self.dtype))
+            if axis == REFERENCE_AXIS and self.cue_projector is not None and conditions.cues is not None:
+                cues = conditions.cues.to(self.cue_projector.weight.dtype)
+                embedded = embedded + self.cue_projector(cues).to(self.dtype)
             streams.append(Stream(embedded, modulation, self._rotary(positions)))
         return streams
 
@@ -200,4 +223,5 @@ class RefocusTransformer(nn.Module):
 
 def _repeat(conditions: Conditions, times: int) -> Conditions:
     reference, disparity = (part.repeat_interleave(times, 0) for part in (conditions.reference, conditions.disparity))
-    return Conditions(reference, disparity, conditions.grid)
+    cues = conditions.cues.repeat_interleave(times, 0) if conditions.cues is not None else None
+    return replace(conditions, reference=reference, disparity=disparity, cues=cues)

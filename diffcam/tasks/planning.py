@@ -89,11 +89,13 @@ def click_flops(model: RefocusModel, resolution: tuple[int, int]) -> tuple[int, 
     grid = resolution[0] // side, resolution[1] // side
     transformer, channels = model.transformer, model.transformer.base.config.in_channels
     tokens, timestep = torch.zeros(1, grid[0] * grid[1], channels, device="meta"), torch.zeros(1, device="meta")
+    features = model.parametrisation.cue_channels
+    cues = tokens.new_zeros(1, grid[0] * grid[1], features) if features else None
     cameras = CameraBatch(torch.zeros(1, 2, device="meta"), timestep)
     opened: list[Conditions] = []
 
     def open_photo() -> Tensor:
-        opened.append(transformer.conditions(tokens, tokens, grid))
+        opened.append(transformer.conditions(tokens, tokens, grid, cues))
         return tokens
 
     opening = count_flops(open_photo, backward=False)

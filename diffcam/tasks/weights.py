@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffcam.errors import DiffcamError
 from diffcam.models.adapters import trained_parameters
-from diffcam.models.checkpoint import LORA_FILE, RefocusSettings, load_model, load_projector, packaged
+from diffcam.models.checkpoint import LORA_FILE, RefocusSettings, load_model, load_projectors, packaged
 
 if TYPE_CHECKING:
     from diffcam.tasks.refocus import RefocusTask
@@ -83,7 +83,7 @@ def _load_adapter(task: RefocusTask, path: Path) -> None:
     for name, tensor in load_file(path / LORA_FILE).items():
         module = name.removeprefix("transformer.").removesuffix(".weight")
         named[f"model.transformer.base.{module}.default.weight"] = tensor
-    projector = {name: value for name, value in trained_parameters(task).items() if "camera_projector" in name}
+    projector = {name: value for name, value in trained_parameters(task).items() if "_projector" in name}
     check_trained_keys(task, {**named, **projector})
     task.load_state_dict(named, strict=False)
-    load_projector(task.model, path)
+    load_projectors(task.model, path)

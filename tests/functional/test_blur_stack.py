@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffcam.functional.blur_stack import blur_bands, disc_blur, mix_bands
+from diffcam.functional.blur_stack import band_energies, blur_bands, disc_blur, mix_bands
 from diffcam.functional.bokeh import render_bokeh_reference
 
 
@@ -40,3 +40,19 @@ def test_gains_of_minus_one_blur() -> None:
     bands = blur_bands(image, (1.0, 2.0, 5.0))
     gains = torch.tensor([-1.0, -1.0, 0.0])[None, :, None, None].expand(2, 3, 5, 6)
     torch.testing.assert_close(image + mix_bands(bands, gains), disc_blur(image, 2.0), atol=1e-5, rtol=0)
+
+
+def test_energies_tell_the_radius_of_a_blur() -> None:
+    """The more noise is blurred, the wider the band that holds most of what is left."""
+    radii = (1.0, 2.0, 4.0, 8.0)
+    noise = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    profiles = []
+    for radius in (0.0, 1.5, 6.0):
+        image = noise if radius == 0 else disc_blur(noise, radius)
+        energies = band_energies(blur_bands(image, radii), 8)
+        assert energies.shape == (1, 4, 12, 12)
+        profiles.append(energies[..., 2:-2, 2:-2].mean((0, 2, 3)))
+    widest = [int(profile.argmax()) for profile in profiles]
+    assert widest[0] == 0 < widest[1] < widest[2] == 3
+    white = blur_bands(noise, radii)[:, 0].square().sum(1).mean()
+    assert profiles[0][0].item() == pytest.approx(white.log().item() / 3 + 2, abs=0.02)

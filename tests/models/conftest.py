@@ -38,6 +38,8 @@ def make_model() -> Callable[..., RefocusModel]:
         parametrisation = BlurStackOutput()
         codec = PatchCodec(patch)
         base = _make_base(3 * patch**2, parametrisation.channels(codec))
-        return RefocusModel(codec, RefocusTransformer(base, **options), parametrisation)
+        return RefocusModel(
+            codec, RefocusTransformer(base, cue_channels=parametrisation.cue_channels, **options), parametrisation
+        )
 
     return make

@@ -149,6 +149,26 @@ def test_cached_conditions_serve_another_camera(make_base: MakeBase) -> None:
     torch.testing.assert_close(again, fresh)
 
 
+@pytest.mark.parametrize("attention", ["full", "cached"])
+def test_cues_are_added_to_the_embedding_of_the_reference(make_base: MakeBase, attention: Any) -> None:
+    """Cues projected as tokens are embedded do what tokens that differ by the cues do."""
+    transformer = RefocusTransformer(make_base(), attention, cue_channels=48)
+    assert transformer.cue_projector is not None
+    transformer.cue_projector.load_state_dict(
+        {"weight": transformer.base.x_embedder.weight, "bias": torch.zeros_like(transformer.base.x_embedder.bias)}
+    )
+    inputs, cues = _inputs(1), _inputs(2)["reference"]
+    conditions = transformer.conditions(inputs["reference"], inputs["disparity"], GRID, cues)
+    found = transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], conditions)
+    plain = RefocusTransformer(transformer.base, attention)
+    plain.camera_projector = transformer.camera_projector
+    expected = _run(plain, {**inputs, "reference": inputs["reference"] + cues})
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert (expected - _run(plain, inputs)).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="cue_channels"):
+        _run(transformer, inputs)
+
+
 def test_the_timestep_reaches_the_noisy_tokens_only(make_base: MakeBase) -> None:
     transformer = RefocusTransformer(make_base(), "full")
     inputs = _inputs()
@@ -165,5 +185,7 @@ def test_impossible_combinations_are_refused(make_base: MakeBase) -> None:
         RefocusTransformer(make_base(), "cached", "shared")
     transformer = RefocusTransformer(make_base())
     inputs = _inputs()
+    with pytest.raises(ValueError, match="cue_channels"):
+        transformer.conditions(inputs["reference"], inputs["disparity"], GRID, inputs["reference"])
     with pytest.raises(ValueError, match="do not divide"):
         _run(transformer, {**inputs, "noisy": inputs["noisy"][:3]})

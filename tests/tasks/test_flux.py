@@ -102,7 +102,8 @@ def test_two_processes_give_what_one_gives(flux: Path, tmp_path: Path) -> None:
     two = ("--trainer.devices", "2")
     assert _run(_command("fit", flux, ddp, *two, "--trainer.strategy", "ddp", configs=eager), ddp) == 0
 
-    torchrun = ("-m", "torch.distributed.run", "--nproc_per_node", "2")
+    # The loopback address: torchrun would look the machine's name up, which not every network answers.
+    torchrun = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--local_addr", "127.0.0.1")
     sharded = (CONFIGS[0], "configs/flux_fsdp.yaml", CONFIGS[2])
     kept = (
         *two, "--trainer.strategy.init_args.data_parallel_size", "2",
@@ -113,6 +114,7 @@ def test_two_processes_give_what_one_gives(flux: Path, tmp_path: Path) -> None:
     killed = (*kept, "--trainer.callbacks+", "tests.tasks.recorder.LossRecorder", "--trainer.callbacks.file",
               str(fsdp / "killed"), "--trainer.callbacks.kill_before", "3")  # fmt: skip
     assert _run(_command("fit", flux, fsdp, *killed, configs=sharded), fsdp, *torchrun) != 0
+    assert (tmp_path / "saved" / "last.ckpt").is_file()
     again = (*kept, "--ckpt_path", str(tmp_path / "saved" / "last.ckpt"))
     assert _run(_command("fit", flux, resumed, *again, configs=sharded), resumed, *torchrun) == 0
 
