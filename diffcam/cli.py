@@ -19,6 +19,7 @@ PACKAGED_WEIGHTS_CONFIG = CONFIGS / "packaged.yaml"
 COMMANDS = {
     "refocus": ("diffcam.refocus_command", "refocus a photo"),
     "simulate": ("diffcam.simulation.command", "make shards of bokeh pairs from photos"),
+    "photos": ("diffcam.simulation.photo_pack", "shrink a folder of photos to what is carried to another machine"),
     "inspect": ("diffcam.simulation.inspection", "show what is in a shard"),
     "state": ("diffcam.tasks.portable", "carry a training run to another machine"),
     "benchmark": ("diffcam.benchmark.command", "build, run and print the benchmark"),

@@ -8,21 +8,30 @@ from typing import TextIO
 
 
 class Progress:
-    """Counts finished scenes.
+    """Counts finished scenes, or whatever the unit is.
 
     Args:
         total: Scenes to make, those already made by an earlier run among them.
         done: Those already made.
         stream: Where lines go; on a terminal each overwrites the one before.
         clock: Seconds, from any origin.
+        unit: What is counted.
     """
 
-    def __init__(self, total: int, done: int, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        total: int,
+        done: int,
+        stream: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        unit: str = "scenes",
+    ) -> None:
         self.total = total
         self.done = done
         self.skipped = 0
         self._stream = stream
         self._clock = clock
+        self._unit = unit
         self._began = clock()
         self._first = done
         self._end = "\r" if stream.isatty() else "\n"
@@ -39,7 +48,7 @@ class Progress:
         seconds = max(self._clock() - self._began, 1e-9)
         rate = made / seconds
         left = (self.total - self.done) / rate if rate > 0 else 0.0
-        text = f"{self.done}/{self.total} scenes, {rate:.2f} scenes/s, {_duration(left)} left"
+        text = f"{self.done}/{self.total} {self._unit}, {rate:.2f} {self._unit}/s, {_duration(left)} left"
         return f"{text}, {self.skipped} skipped" if self.skipped else text
 
     def close(self) -> None:

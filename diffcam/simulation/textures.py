@@ -163,7 +163,11 @@ def list_photos(folder: str | Path) -> list[Path]:
 
 def load_reduced(path: str | Path, short_side: int) -> Image.Image:
     """Open a photo as RGB and shrink it to a short side of at most ``short_side`` pixels; never enlarged."""
-    image = open_photo(path).image
+    return reduced(open_photo(path).image, short_side)
+
+
+def reduced(image: Image.Image, short_side: int) -> Image.Image:
+    """Shrink an image to a short side of at most ``short_side`` pixels; never enlarged."""
     scale = short_side / min(image.size)
     if scale >= 1:
         return image
