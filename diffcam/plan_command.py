@@ -68,7 +68,7 @@ def plan(command: list[str], args: argparse.Namespace) -> Iterator[str]:
     yield from _parameters(task)
     step = MetaStep(task, data.batch_size, data.largest)
     averaged = any(callback.class_path.endswith(".EMA") for callback in trainer.callbacks or [])
-    sharded = "ModelParallel" in str(trainer.strategy)
+    sharded = "ShardedStrategy" in str(trainer.strategy)
     memory = plan_memory(task, step.peak_memory(), averaged, quantization, devices if sharded else 1)
     size = "x".join(map(str, data.largest))
     yield f"memory a device, {data.batch_size} pair(s) of {size} at once, GB"

@@ -35,6 +35,7 @@ class ModelExport(Callback):
         logs = trainer.log_dir or trainer.default_root_dir  # a collective call: every rank must make it
         folder = Path(self.folder) if self.folder else Path(logs) / "export"
         self._write(trainer, pl_module, folder)
+        trainer.strategy.barrier()  # nobody leaves before the files are there
         rank_zero_info(f"exported the model to {folder}")
         for average in averages:
             average.swap_out(pl_module)

@@ -6,12 +6,12 @@ import os
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import ModelParallelStrategy
 
 from diffcam.callbacks.ema import EMA
 from diffcam.errors import DiffcamError
 from diffcam.tasks.planning import MetaStep, plan_memory
 from diffcam.tasks.refocus import RefocusTask
+from diffcam.tasks.sharding import ShardedStrategy
 
 
 class MemoryCheck(Callback):
@@ -42,7 +42,7 @@ class MemoryCheck(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         device = trainer.strategy.root_device
         averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        shards = trainer.world_size if isinstance(trainer.strategy, ModelParallelStrategy) else 1
+        shards = trainer.world_size if isinstance(trainer.strategy, ShardedStrategy) else 1
         step = MetaStep(pl_module, data.batch_size, data.largest)
         needed = plan_memory(pl_module, step.peak_memory(), averaged, shards=shards).total
         there = device_memory(device)

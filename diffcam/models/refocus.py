@@ -91,7 +91,7 @@ class RefocusModel(nn.Module):
         basis = self.parametrisation.basis(latents[0])
         cues = self.parametrisation.cues(basis, self.codec)
         conditions = self.transformer.conditions(reference_BNC, disparity_BNC, (height // side, width // side), cues)
-        return replace(conditions, basis=basis)
+        return replace(conditions, latent=latents[0], basis=basis)
 
     def velocity(self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
         """The network X of paper eq. 1, on latents.

@@ -29,7 +29,8 @@ class Conditions:
         grid: Rows and columns of the token grid; N is their product.
         memory: One :class:`Memory` a block in cached attention, otherwise None.
         cues: ``(B, N, F)`` what the output parametrisation shows of the reference besides its tokens, or None.
-        basis: ``(B, ...)`` what the output parametrisation works on; empty for the transformer alone.
+        latent: ``(B, C, h, w)`` latents of the reference image; empty for the transformer alone, as is the next.
+        basis: ``(B, ...)`` what the output parametrisation works on.
     """
 
     reference: Tensor
@@ -37,6 +38,7 @@ class Conditions:
     grid: tuple[int, int]
     memory: tuple[Memory, ...] | None = None
     cues: Tensor | None = None
+    latent: Tensor = field(default_factory=lambda: torch.empty(0))
     basis: Tensor = field(default_factory=lambda: torch.empty(0))
 
 

@@ -2,6 +2,7 @@
 
 from diffcam.tasks.muon import Muon
 from diffcam.tasks.refocus import Losses, RefocusTask
+from diffcam.tasks.sharding import ShardedStrategy
 from diffcam.tasks.stacking import SharpnessWeighting, StackingConstraint
 
-__all__ = ["Losses", "Muon", "RefocusTask", "SharpnessWeighting", "StackingConstraint"]
+__all__ = ["Losses", "Muon", "RefocusTask", "ShardedStrategy", "SharpnessWeighting", "StackingConstraint"]

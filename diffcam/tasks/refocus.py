@@ -90,7 +90,7 @@ class RefocusTask(lightning.LightningModule):
             load_weights(self, weights)
 
     def configure_model(self) -> None:
-        """Spread the transformer over devices where the strategy has a mesh of them (``ModelParallelStrategy``)."""
+        """Spread the transformer over devices where the strategy has a mesh of them (:class:`ShardedStrategy`)."""
         if self.device_mesh is not None and not self.model.transformer.sharded:
             shard(self.model.transformer, self.device_mesh["data_parallel"])
 
@@ -124,7 +124,7 @@ class RefocusTask(lightning.LightningModule):
         conditions = self.model.conditions(batch.reference, batch.disparity)
         predicted = self.model.velocity(noisy, timestep_B, batch.cameras.flatten(), conditions)
 
-        reference = self.model.codec.encode(batch.reference).repeat_interleave(branches, 0)
+        reference = conditions.latent.repeat_interleave(branches, 0)
         copy_error = (clean - reference).float() / timestep_B.reshape(-1, 1, 1, 1).clamp_min(1e-3)
         masks = stack_masks(batch.targets.unbind(1)) if branches > 1 else None
         stacking = torch.zeros((), device=self.device)
@@ -187,7 +187,7 @@ class RefocusTask(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint that does not hold exactly the trained weights."""
-        if "state_dict" in checkpoint:  # a sharding strategy has taken it out and loaded it
+        if "state_dict" in checkpoint:  # ShardedStrategy has checked it, taken it out and loaded it
             check_trained_keys(self, checkpoint["state_dict"])
 
     def _generator(self, purpose: str, index: int) -> torch.Generator:

@@ -40,6 +40,19 @@ def load_weights(task: RefocusTask, source: str) -> None:
         raise DiffcamError(f"{source}: no such packaged model, exported folder or checkpoint")
 
 
+def read_checkpoint(path: Path) -> Mapping[str, Tensor]:
+    """The weights in a checkpoint; they stay in the file until they are used.
+
+    Raises:
+        DiffcamError: If it is not one.
+    """
+    try:
+        state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+    except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        raise DiffcamError(f"{path}: not a checkpoint of a diffcam run") from error
+    return state
+
+
 def check_trained_keys(task: RefocusTask, state: Mapping[str, Tensor]) -> None:
     """Refuse weights whose names or shapes are not exactly the task's trained ones.
 
@@ -58,10 +71,7 @@ def check_trained_keys(task: RefocusTask, state: Mapping[str, Tensor]) -> None:
 
 
 def _load_checkpoint(task: RefocusTask, path: Path) -> None:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-        raise DiffcamError(f"{path}: not a checkpoint of a diffcam run") from error
+    state = read_checkpoint(path)
     check_trained_keys(task, state)
     task.load_state_dict(state, strict=False)
 

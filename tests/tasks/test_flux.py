@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +12,11 @@ import torch
 from diffusers import FluxPipeline
 from PIL import Image
 from safetensors.torch import load_file
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from diffcam.cli import run_diffcam, train
+from diffcam.cli import lightning_main, run_diffcam, train
 from tests.flux import write_flux_folder
+from tests.tasks.torchrun import torchrun
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ("configs/flux_512.yaml", "configs/flux_80gb.yaml", "tests/flux_small.yaml")
@@ -39,32 +39,25 @@ def _command(command: str, flux: Path, output: Path, *options: str, configs: Seq
     ]  # fmt: skip
 
 
-def _run(command: list[str], output: Path, *launcher: str) -> int:
-    """A run in processes of its own; what it prints goes to a file, since killed ones may leave pipes open."""
-    output.mkdir(exist_ok=True)
-    with (output / "printed").open("w") as printed:
-        process = subprocess.Popen(
-            [sys.executable, *launcher, "-m", "diffcam", *command], cwd=ROOT, stdout=printed, stderr=printed,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}, start_new_session=True,
-        )  # fmt: skip
-        try:
-            return process.wait(timeout=600)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            print((output / "printed").read_text())
-
-
 def _exported(output: Path) -> Path:
     return output / "flux_512" / "version_0" / "export"
 
 
-def test_from_fit_to_a_refocused_photo(flux: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def whole(flux: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of it, uninterrupted."""
+    output = tmp_path_factory.mktemp("whole")
+    with contextlib.chdir(ROOT):
+        train(_command("fit", flux, output))
+    return output
+
+
+def test_from_fit_to_a_refocused_photo(
+    flux: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for folder in (whole, parts):
-        folder.mkdir()
-    train(_command("fit", flux, whole))
+    parts = tmp_path / "parts"
+    parts.mkdir()
     train(_command("fit", flux, parts, "--trainer.max_steps", "2"))
     checkpoint = parts / "flux_512" / "version_0" / "checkpoints" / "last.ckpt"
     saved = torch.load(checkpoint, weights_only=True)["state_dict"]
@@ -93,34 +86,52 @@ def test_from_fit_to_a_refocused_photo(flux: Path, tmp_path: Path, monkeypatch: 
     assert Image.open(tmp_path / "photo-refocused.png").size == (40, 32)
 
 
-@pytest.mark.slow
-def test_two_processes_give_what_one_gives(flux: Path, tmp_path: Path) -> None:
-    """DDP, and FSDP2 under torchrun: the same adapters to rounding; FSDP2 also when it is killed and resumed."""
-    one, ddp, fsdp, resumed = (tmp_path / name for name in ("one", "ddp", "fsdp", "resumed"))
-    eager = (CONFIGS[0], CONFIGS[2])
-    assert _run(_command("fit", flux, one, configs=eager), one) == 0
-    two = ("--trainer.devices", "2")
-    assert _run(_command("fit", flux, ddp, *two, "--trainer.strategy", "ddp", configs=eager), ddp) == 0
-
-    # The loopback address: torchrun would look the machine's name up, which not every network answers.
-    torchrun = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--local_addr", "127.0.0.1")
-    sharded = (CONFIGS[0], "configs/flux_fsdp.yaml", CONFIGS[2])
-    kept = (
-        *two, "--trainer.strategy.init_args.data_parallel_size", "2",
+@pytest.mark.parametrize(
+    ("overlay", "options"),
+    [
+        ("configs/flux_8gpus.yaml", ()),
+        ("configs/flux_fsdp.yaml", ("--trainer.strategy.init_args.devices", "2")),
+    ],
+    ids=["ddp", "fsdp"],
+)
+def test_two_processes_killed_and_resumed_give_what_one_gives(
+    flux: Path, whole: Path, tmp_path: Path, overlay: str, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same adapters to rounding, as the users' own overlays train them."""
+    monkeypatch.chdir(ROOT)
+    killed, resumed, last = tmp_path / "killed", tmp_path / "resumed", tmp_path / "saved" / "last.ckpt"
+    killed.mkdir()
+    resumed.mkdir()
+    configs = (CONFIGS[0], overlay, CONFIGS[2])
+    two = (
+        *options, "--trainer.devices", "2",
         "--trainer.callbacks+", "lightning.pytorch.callbacks.ModelCheckpoint", "--trainer.callbacks.dirpath",
-        str(tmp_path / "saved"), "--trainer.callbacks.every_n_train_steps", "2",
-        "--trainer.callbacks.save_last", "true",
+        str(last.parent), "--trainer.callbacks.every_n_train_steps", "2", "--trainer.callbacks.save_last", "true",
     )  # fmt: skip
-    killed = (*kept, "--trainer.callbacks+", "tests.tasks.recorder.LossRecorder", "--trainer.callbacks.file",
-              str(fsdp / "killed"), "--trainer.callbacks.kill_before", "3")  # fmt: skip
-    assert _run(_command("fit", flux, fsdp, *killed, configs=sharded), fsdp, *torchrun) != 0
-    assert (tmp_path / "saved" / "last.ckpt").is_file()
-    again = (*kept, "--ckpt_path", str(tmp_path / "saved" / "last.ckpt"))
-    assert _run(_command("fit", flux, resumed, *again, configs=sharded), resumed, *torchrun) == 0
+    dies = ("--trainer.callbacks+", "tests.tasks.recorder.LossRecorder", "--trainer.callbacks.file",
+            str(killed / "dying"), "--trainer.callbacks.kill_before", "3")  # fmt: skip
+    with pytest.raises(ChildFailedError):
+        torchrun(_command("fit", flux, killed, *two, *dies, configs=configs), tmp_path)
+    assert [len((killed / f"dying.{rank}").read_text().splitlines()) for rank in (0, 1)] == [3, 3]
+    torchrun(_command("fit", flux, resumed, *two, "--ckpt_path", str(last), configs=configs), tmp_path)
 
-    expected = load_file(_exported(one) / LORA)
-    for output in (ddp, resumed):
-        found = load_file(_exported(output) / LORA)
-        assert set(found) == set(expected)
-        for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=f"{output.name}: {name}")
+    expected, found = (load_file(_exported(output) / LORA) for output in (whole, resumed))
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_half_precision_masters_are_refused_in_one_line(
+    flux: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    command = _command("fit", flux, tmp_path, "--trainer.precision", "bf16-true")
+    monkeypatch.setattr(sys, "argv", ["lightning", *command])
+    with pytest.raises(SystemExit) as stopped:
+        lightning_main()
+    printed = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert printed.splitlines()[-1].startswith("lightning: model.transformer.")
+    assert printed.endswith("leave trainer.precision at 32-true, the base has its own dtype\n")
+    assert "Traceback" not in printed
+    assert not (tmp_path / "losses.0").exists()
