@@ -89,10 +89,21 @@ def lightning_main() -> None:
     """Console script ``lightning``, and ``python -m diffcam``."""
 
     def run() -> int:
-        train()
+        try:
+            train()
+        except ValueError as error:
+            raise _refusal(error) from error
         return 0
 
     sys.exit(_in_words("lightning", run, (DiffcamError,)))
+
+
+def _refusal(error: ValueError) -> Exception:
+    """What a constructor said of its arguments, around which jsonargparse repeats the whole configuration."""
+    said: BaseException = error
+    while str(said).startswith("Does not validate against any of the Union subtypes") and said.__cause__ is not None:
+        said = said.__cause__
+    return error if said is error else DiffcamError(str(said))
 
 
 def _in_words(program: str, run: Callable[[], int], mendable: tuple[type[Exception], ...]) -> int:

@@ -20,6 +20,8 @@ from tests.tasks.torchrun import torchrun
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ("configs/flux_512.yaml", "configs/flux_80gb.yaml", "tests/flux_small.yaml")
+MODEL = "model.init_args.model.init_args"
+BASE = f"{MODEL}.transformer.init_args.base.init_args"
 LORA = "pytorch_lora_weights.safetensors"
 
 
@@ -29,10 +31,9 @@ def flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _command(command: str, flux: Path, output: Path, *options: str, configs: Sequence[str] = CONFIGS) -> list[str]:
-    model = "--model.init_args.model.init_args"
     return [
         command, *(part for config in configs for part in ("--config", str(ROOT / config))),
-        f"{model}.codec.init_args.path", str(flux), f"{model}.transformer.init_args.base.init_args.path", str(flux),
+        f"--{MODEL}.codec.init_args.path", str(flux), f"--{BASE}.path", str(flux),
         "--trainer.logger.init_args.save_dir", str(output), "--trainer.default_root_dir", str(output),
         "--trainer.callbacks+", "tests.tasks.recorder.LossRecorder", "--trainer.callbacks.file", str(output / "losses"),
         *options,
@@ -121,17 +122,30 @@ def test_two_processes_killed_and_resumed_give_what_one_gives(
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_half_precision_masters_are_refused_in_one_line(
-    flux: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("trainer.precision", "bf16-true", "leave trainer.precision at 32-true, the base has its own dtype"),
+        (f"{BASE}.path", "no-such-folder", "no-such-folder: cannot load transformer"),
+        (
+            "model.init_args.training.init_args.rank",
+            "0",
+            "should be a positive integer value but the value passed is 0",
+        ),
+        ("data.init_args.train", "[missing-*.tar]", "missing-*.tar"),
+    ],
+)
+def test_wrong_settings_end_in_one_line(
+    flux: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str,
+    value: str, complaint: str,
+) -> None:  # fmt: skip
     monkeypatch.chdir(ROOT)
-    command = _command("fit", flux, tmp_path, "--trainer.precision", "bf16-true")
-    monkeypatch.setattr(sys, "argv", ["lightning", *command])
+    monkeypatch.setattr(sys, "argv", ["lightning", *_command("fit", flux, tmp_path, f"--{option}", value)])
     with pytest.raises(SystemExit) as stopped:
         lightning_main()
     printed = capsys.readouterr().err
     assert stopped.value.code == 2
-    assert printed.splitlines()[-1].startswith("lightning: model.transformer.")
-    assert printed.endswith("leave trainer.precision at 32-true, the base has its own dtype\n")
-    assert "Traceback" not in printed
+    assert printed.splitlines()[-1].startswith("lightning: ")
+    assert complaint in printed.splitlines()[-1]
+    assert "Namespace(" not in printed
     assert not (tmp_path / "losses.0").exists()
