@@ -17,8 +17,6 @@ from diffcam.tasks.sharding import ShardedStrategy
 class MemoryCheck(Callback):
     """Counts what a training step will hold on a device and compares it with what the device has.
 
-    A quantised base is not checked: `diffcam plan` reckons it beforehand.
-
     Args:
         reserve: Share of the device's memory that is left to fragmentation, libraries and other programs.
 
@@ -37,7 +35,7 @@ class MemoryCheck(Callback):
         Raises:
             DiffcamError: If the memory will not do.
         """
-        if stage != "fit" or not isinstance(pl_module, RefocusTask) or _is_quantized(pl_module):
+        if stage != "fit" or not isinstance(pl_module, RefocusTask):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         device = trainer.strategy.root_device
@@ -58,7 +56,3 @@ def device_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _is_quantized(task: RefocusTask) -> bool:
-    return getattr(task.model.transformer.base, "quantization_method", None) is not None

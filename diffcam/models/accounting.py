@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -132,5 +132,13 @@ def count(parameters: Iterable[Tensor]) -> int:
 
 
 def size(parameters: Iterable[Tensor]) -> int:
-    """How many bytes they take."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+    """How many bytes they take; of quantised ones, integers and scales."""
+    return sum(_bytes(parameter) for parameter in parameters)
+
+
+def _bytes(tensor: Tensor) -> int:
+    if is_traceable_wrapper_subclass(tensor):  # torchao
+        return size(getattr(tensor, name) for name in tensor.__tensor_flatten__()[0])
+    held = tensor.numel() * tensor.element_size()
+    state = getattr(tensor, "quant_state", None)  # bitsandbytes
+    return held if state is None else held + size([state.absmax])
