@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import graph
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_leaves
@@ -58,19 +59,27 @@ class LiveMemory(TorchDispatchMode):
 
 
 @contextmanager
-def flash_attention() -> Iterator[None]:
-    """Attention as GPUs run it, without its square matrix; on the meta device torch would not choose it by itself.
+def as_on_gpu() -> Iterator[None]:
+    """Let the meta device do what a GPU would and it would not.
 
-    A function mode would not do: it is left for the backward pass, and with it for recomputed blocks.
+    Attention runs without its square matrix. (A function mode would not do: it is left for the backward pass, and with
+    it for recomputed blocks.) What is saved on the CPU leaves the device, and comes back as a new tensor.
     """
-    chosen = F.scaled_dot_product_attention
+    attention, save = F.scaled_dot_product_attention, graph.save_on_cpu
     F.scaled_dot_product_attention = lambda query, key, value, **_: aten._scaled_dot_product_flash_attention(
         query, key, value
     )[0]
+    graph.save_on_cpu = _leave_device  # type: ignore[assignment,misc]
     try:
         yield
     finally:
-        F.scaled_dot_product_attention = chosen
+        F.scaled_dot_product_attention, graph.save_on_cpu = attention, save  # type: ignore[misc]
+
+
+def _leave_device(**_: Any) -> graph.saved_tensors_hooks:
+    return graph.saved_tensors_hooks(
+        lambda tensor: (tensor.shape, tensor.dtype), lambda saved: torch.empty(saved[0], dtype=saved[1], device="meta")
+    )
 
 
 def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *rest: Any, out_shape: Any, **more: Any) -> int:
@@ -88,7 +97,7 @@ def count_flops(run: Callable[[], Tensor], backward: bool = True) -> int:
     """
     mapping: Any = {aten._scaled_dot_product_flash_attention_backward: _attention_backward}
     counter = FlopCounterMode(display=False, custom_mapping=mapping)
-    with flash_attention(), counter, torch.set_grad_enabled(backward):
+    with as_on_gpu(), counter, torch.set_grad_enabled(backward):
         result = run()
         if backward:
             result.backward()
@@ -105,7 +114,7 @@ def peak_memory(run: Callable[[], Tensor], module: nn.Module, inputs: Iterable[T
     """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     hooks = [parameter.register_post_accumulate_grad_hook(_drop_gradient) for parameter in trained]
-    with flash_attention(), LiveMemory([*module.parameters(), *module.buffers(), *inputs]) as memory:
+    with as_on_gpu(), LiveMemory([*module.parameters(), *module.buffers(), *inputs]) as memory:
         run().backward()
     for hook in hooks:
         hook.remove()

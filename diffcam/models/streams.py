@@ -7,6 +7,7 @@ at the remembered keys and values of an earlier pass (the cached conditions).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +17,7 @@ from diffusers.models.transformers.transformer_flux import (
     FluxTransformerBlock,
 )
 from torch import Tensor, nn
+from torch.autograd import graph
 from torch.export import register_dataclass
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -61,12 +63,33 @@ BlockRun = Callable[[nn.Module, Sequence[Stream], Memory | None], tuple[list[Str
 
 
 def run_block(
-    block: nn.Module, run: BlockRun, streams: Sequence[Stream], memory: Memory | None, recompute: bool
+    block: nn.Module,
+    run: BlockRun,
+    streams: Sequence[Stream],
+    memory: Memory | None,
+    recompute: bool,
+    offload: bool = False,
 ) -> tuple[list[Stream], Memory]:
-    """Run a block; with ``recompute`` its activations are computed again in the backward pass, not kept."""
-    if recompute:
-        return checkpoint(run, block, streams, memory, use_reentrant=False)  # type: ignore[no-any-return]
-    return run(block, streams, memory)
+    """Run a block.
+
+    Args:
+        block: One of FLUX's.
+        run: What runs it.
+        streams: Its input.
+        memory: What it may look at besides.
+        recompute: Keep only the tokens that it is given, and compute the rest again in the backward pass.
+        offload: Keep those in the machine's memory instead of the device's.
+    """
+    if not recompute:
+        return run(block, streams, memory)
+    bare = [replace(stream, tokens=stream.tokens.new_empty(0)) for stream in streams]  # the checkpoint alone keeps them
+
+    def again(*tokens_BNC: Tensor) -> tuple[list[Stream], Memory]:
+        given = [replace(stream, tokens=tokens) for stream, tokens in zip(bare, tokens_BNC, strict=True)]
+        return run(block, given, memory)
+
+    with graph.save_on_cpu(pin_memory=torch.cuda.is_available()) if offload else nullcontext():
+        return checkpoint(again, *(stream.tokens for stream in streams), use_reentrant=False)  # type: ignore[no-any-return]
 
 
 def _heads(attention: FluxAttention, stream: Stream, normed_BNC: Tensor, text: bool) -> tuple[Tensor, Tensor, Tensor]:

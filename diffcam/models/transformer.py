@@ -58,6 +58,7 @@ class RefocusTransformer(nn.Module):
             :class:`~diffcam.models.parametrisation.Parametrisation`.
         checkpointed_blocks: How many blocks, from the first on, compute their activations again in the backward pass
             instead of keeping them; FLUX.1 has 57.
+        offload: Whether those blocks' inputs wait for the backward pass in the machine's memory, not the device's.
         compile_backend: Backend of ``torch.compile`` that blocks run through, such as ``inductor``: one compilation for
             all double and one for all single blocks. None: they run as they are.
 
@@ -75,6 +76,7 @@ class RefocusTransformer(nn.Module):
         guidance: float = 1.0,
         cue_channels: int = 0,
         checkpointed_blocks: int = 0,
+        offload: bool = False,
         compile_backend: str | None = None,
     ) -> None:
         super().__init__()
@@ -89,6 +91,7 @@ class RefocusTransformer(nn.Module):
         self.rotary_theta = rotary_theta
         self.guidance = guidance
         self.checkpointed_blocks = checkpointed_blocks
+        self.offload = offload
         self.sharded = False
         self.compile_blocks(compile_backend)
 
@@ -217,7 +220,7 @@ class RefocusTransformer(nn.Module):
             recompute = number < self.checkpointed_blocks and torch.is_grad_enabled()
             # A sharded block gathers its weights around the call of a method of its own.
             call = block.run_streams if self.sharded else partial(run_block, block)
-            streams, own = call(run, streams, past, recompute)
+            streams, own = call(run, streams, past, recompute, self.offload)
             if remember:
                 remembered.append(own)
         return streams, remembered

@@ -125,15 +125,18 @@ def test_compiled_blocks_agree_with_the_plain_implementation(
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
 
 
-def test_gradients_are_the_same_with_and_without_checkpointing(make_base: MakeBase) -> None:
+@pytest.mark.parametrize("attention", ["full", "cached"])
+def test_gradients_are_the_same_with_and_without_checkpointing(
+    make_base: MakeBase, attention: Literal["full", "cached"]
+) -> None:
     gradients = []
-    for checkpointing in (False, True):
-        transformer = RefocusTransformer(make_base(), "cached")
+    for checkpointed, offload in ((0, False), (3, False), (3, True)):
+        transformer = RefocusTransformer(make_base(), attention, checkpointed_blocks=checkpointed, offload=offload)
         torch.nn.init.ones_(transformer.camera_projector.weight)
-        transformer.checkpointed_blocks = 3 * checkpointing
         _run(transformer, _inputs()).square().mean().backward()
         gradients.append(transformer.base.x_embedder.weight.grad)
-    torch.testing.assert_close(gradients[0], gradients[1])
+    torch.testing.assert_close(gradients[1], gradients[0])
+    torch.testing.assert_close(gradients[2], gradients[0])
     assert gradients[0].abs().max() > 0
 
 

@@ -27,10 +27,10 @@ ROOT = Path(__file__).parents[2]
 WIDTH, DOUBLE, SINGLE, GRID = 128, 1, 2, (16, 16)
 
 
-def _transformer(attention: str, checkpointed: int = 0) -> RefocusTransformer:
+def _transformer(attention: str, checkpointed: int = 0, single: int = SINGLE) -> RefocusTransformer:
     torch.manual_seed(0)
     base = FluxTransformer2DModel(
-        in_channels=16, num_layers=DOUBLE, num_single_layers=SINGLE, attention_head_dim=32,
+        in_channels=16, num_layers=DOUBLE, num_single_layers=single, attention_head_dim=32,
         num_attention_heads=WIDTH // 32, joint_attention_dim=8, pooled_projection_dim=8, axes_dims_rope=(8, 12, 12),
     )  # fmt: skip
     transformer = RefocusTransformer(base, attention, checkpointed_blocks=checkpointed)  # type: ignore[arg-type]
@@ -89,6 +89,19 @@ def test_predicted_memory_is_what_a_step_takes(attention: str, checkpointed: int
             live += event.nbytes()
             peak = max(peak, live)
     assert predicted == pytest.approx(peak - gradients, rel=0.1)
+
+
+def test_a_further_block_keeps_its_input_or_with_offloading_nothing() -> None:
+    """Two cameras, three streams of 256 tokens and one camera token each, in float32."""
+    peaks = []
+    for offload, single in ((False, 4), (False, 8), (True, 4), (True, 8)):
+        transformer = _transformer("full", DOUBLE + single, single)
+        transformer.offload = offload
+        run, inputs = _loss(meta_twin := meta_copy(transformer), "meta")
+        peaks.append(peak_memory(run, meta_twin, inputs))
+    kept = 2 * (3 * 256 + 1) * WIDTH * 4
+    assert (peaks[1] - peaks[0]) / 4 == pytest.approx(kept, rel=0.01)
+    assert (peaks[3] - peaks[2]) / 4 == pytest.approx(0, abs=0.01 * kept)
 
 
 def test_optimizer_state_is_counted_from_the_optimizer() -> None:
