@@ -21,7 +21,7 @@ LAYERS = (
     {"models", "data", "metrics"},
     {"simulation", "pipeline"},
     {"tasks", "callbacks", "benchmark", "ui"},
-    {"cli", "refocus_command", "plan_command", "__main__"},
+    {"cli", "refocus_command", "plan_command", "average_command", "__main__"},
 )
 """Lowest first. A part imports from lower layers only, and from its neighbours in SIDEWAYS."""
 
