@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``diffcam average``."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="exported folders or packaged models, two or more")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="model folders or packaged names, two or more")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the mean is written")
 
 
@@ -29,22 +29,31 @@ def run(args: argparse.Namespace) -> int:
     """Average and write.
 
     Raises:
-        DiffcamError: If there are fewer than two models, one cannot be read, or they are of different make.
+        DiffcamError: If there are fewer than two models, one cannot be read, they are of different make or shape, or
+            the output exists.
     """
     from diffcam.models import load_model
     from diffcam.models.checkpoint import packaged, save_model
 
     if len(args.models) < 2:
         raise DiffcamError("name two models or more to average")
+    if args.output.exists():
+        raise DiffcamError(f"--output {args.output}: exists already; choose another")
     loaded = [load_model(packaged(name) or Path(name)) for name in args.models]
     model, settings = loaded[0]
-    for name, (_, other) in zip(args.models, loaded, strict=True):
-        if other != settings:
+    for name, (one, other) in zip(args.models, loaded, strict=True):
+        if other != settings or _make(one) != _make(model):
             raise DiffcamError(f"{name}: of another make than {args.models[0]}, such models have no mean")
     average([one for one, _ in loaded], args.models)
     save_model(model, args.output, settings.trained_size)
     print(f"the mean of {len(loaded)} models is in {args.output}")
     return 0
+
+
+def _make(model: RefocusModel) -> list[dict[str, Any]]:
+    """What the weights belong to; entries with an underscore say where it was read from."""
+    parts: list[Any] = [model.codec, model.transformer.base]
+    return [{name: value for name, value in part.config.items() if name[0] != "_"} for part in parts]
 
 
 def average(models: Sequence[RefocusModel], names: Sequence[str]) -> None:

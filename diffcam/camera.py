@@ -133,7 +133,12 @@ class ThinLens:
             far: Depth of disparity 0, metres; may be infinite.
             image_distance: v in millimetres; with the sensor it fixes the field of view.
             sensor_short_side: h in millimetres.
+
+        Raises:
+            ValueError: If the level is not positive, or no lens has these numbers.
         """
+        if not bokeh > 0:
+            raise ValueError(f"a lens blurs what is out of focus: the level must be positive, got {bokeh}")
         sharp = 1 / far + focus_disparity * _inverse_depth_range(near, far)
         focus_distance = 1 / sharp if sharp > 0 else math.inf
         focal_length = 1 / (sharp / MILLIMETRES + 1 / image_distance)

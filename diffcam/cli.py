@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from diffcam import __version__
@@ -38,6 +39,9 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     Args:
         arguments: Command line without the program's name; None: the process's own.
         cli: Class that runs it; None: ``LightningCLI`` itself.
+
+    Raises:
+        DiffcamError: If what is asked for cannot be run.
     """
     import lightning
     from lightning.pytorch.cli import LightningCLI
@@ -50,16 +54,21 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     parsers["fit"] = {"default_config_files": [str(DEFAULT_CONFIG)]}
     for options in parsers.values():
         options["parser_mode"] = "omegaconf+"
-    return (cli or LightningCLI)(
-        RefocusTask,
-        RefocusDataModule,
-        trainer_class=lightning.Trainer,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_kwargs={"overwrite": True},
-        parser_kwargs=parsers,
-        args=list(arguments) if arguments is not None else None,
-    )
+    try:
+        return (cli or LightningCLI)(
+            RefocusTask,
+            RefocusDataModule,
+            trainer_class=lightning.Trainer,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs=parsers,
+            args=list(arguments) if arguments is not None else None,
+        )
+    except UnpicklingError as error:
+        raise DiffcamError("--ckpt_path: not a checkpoint of a run") from error
+    except ValueError as error:
+        raise _refusal(error) from error
 
 
 def run_diffcam(arguments: Sequence[str] | None = None) -> int:
@@ -90,10 +99,7 @@ def lightning_main() -> None:
     """Console script ``lightning``, and ``python -m diffcam``."""
 
     def run() -> int:
-        try:
-            train()
-        except ValueError as error:
-            raise _refusal(error) from error
+        train()
         return 0
 
     sys.exit(_in_words("lightning", run, (DiffcamError,)))
@@ -114,6 +120,12 @@ def _in_words(program: str, run: Callable[[], int], mendable: tuple[type[Excepti
     except mendable as error:
         message = " ".join(str(error).split())
         print(f"{program}: {message}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.strerror is None and error.filename is None:
+            print(f"{program}: {error}", file=sys.stderr)
+        else:
+            print(f"{program}: {error.filename or ''}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)

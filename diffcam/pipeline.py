@@ -80,7 +80,7 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
     @classmethod
     def from_pretrained(
         cls,
-        source: str | Path,
+        source: str | Path | None = None,
         adapter: str | Path | None = None,
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         depth_estimator: DepthEstimator | None = None,
@@ -89,7 +89,7 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         Args:
             source: ``diffcam-tiny`` or another packaged name, an exported model folder, or a FLUX.1 base (folder or
-                hub name), which needs an adapter.
+                hub name), which needs an adapter. None: ``diffcam-tiny``, or the base that the adapter was trained on.
             adapter: Adapter folder for a FLUX base.
             dtype: Of a FLUX base; whole embedded models run in float32.
             depth_estimator: See the class.
@@ -98,6 +98,7 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
             DiffcamError: If something is missing or does not fit, with what to do about it.
         """
         if adapter is None:
+            source = source or "diffcam-tiny"
             folder = packaged(str(source)) or Path(source)
             if not folder.is_dir():
                 raise DiffcamError(
@@ -106,8 +107,12 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
             model, settings = load_model(folder)
             return cls(model, settings, Path(source).name, depth_estimator)
         settings = RefocusSettings.read(Path(adapter))
+        source = source or settings.base
+        if not source:
+            raise DiffcamError(f"{adapter}: does not say what base it was trained on; name one")
         model = settings.build(load_flux_codec(str(source), dtype), load_flux_transformer(str(source), dtype))
-        model.transformer.camera_projector.to(model.transformer.dtype)
+        for projector in model.transformer.projectors.values():
+            projector.to(model.transformer.dtype)
         load_adapter(model, Path(adapter))
         return cls(model.eval().requires_grad_(False), settings, f"{source} + {Path(adapter).name}", depth_estimator)
 

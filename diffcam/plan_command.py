@@ -69,6 +69,8 @@ def plan(command: list[str], args: argparse.Namespace) -> Iterator[str]:
     step = MetaStep(task, data.batch_size, data.largest)
     averaged = any(callback.class_path.endswith(".EMA") for callback in trainer.callbacks or [])
     sharded = "ShardedStrategy" in str(trainer.strategy)
+    if trainer.max_steps < 1:
+        raise DiffcamError(f"trainer.max_steps {trainer.max_steps}: the plan needs a number of steps")
     memory = plan_memory(task, step.peak_memory(), averaged, quantization, devices if sharded else 1)
     size = "x".join(map(str, data.largest))
     yield f"memory a device, {data.batch_size} pair(s) of {size} at once, GB"
@@ -94,7 +96,7 @@ def _parameters(task: Any) -> Iterator[str]:
     from diffcam.models.adapters import trained_parameters
 
     trained = trained_parameters(task)
-    projector = count(value for name, value in trained.items() if "camera_projector" in name)
+    projector = count(value for name, value in trained.items() if "_projector" in name)
     adapters = count(value for name, value in trained.items() if "lora_" in name)
     base = count(value for name, value in task.model.transformer.base.named_parameters() if "lora_" not in name)
     yield f"transformer              {base:>14,} parameters"

@@ -13,6 +13,7 @@ from torch import Tensor
 from diffcam.camera import Camera, focus_fractions
 from diffcam.errors import DiffcamError
 from diffcam.photo import WRITABLE_SUFFIXES, check_output, open_photo, save_photo
+from diffcam.pipeline_options import add_pipeline_arguments, load_pipeline
 from diffcam.simulation.disparity import load_disparity
 
 MAX_STEPS = 1000
@@ -31,11 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--depth",
         metavar="MAP",
-        help="disparity map of the photo (PNG, TIFF, PFM, EXR or NPY, near is bright), or 'none' (default: estimated)",
+        help="disparity map of the photo (PNG, TIFF, PFM, EXR or NPY, near is bright), or 'none' (default: estimated "
+        "where --depth-model is given, otherwise none)",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: PHOTO-refocused beside the photo")
-    parser.add_argument("--model", default="diffcam-tiny", help="packaged name, model folder, or base of the adapter")
-    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="adapter for a FLUX base")
+    add_pipeline_arguments(parser)
     parser.add_argument("--steps", type=int, default=8, help="sampling steps (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same picture (default: 0)")
     parser.add_argument("--force", action="store_true", help="replace the output file if it exists")
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if not 1 <= args.steps <= MAX_STEPS:
         raise DiffcamError(f"--steps {args.steps}: must lie in 1 to {MAX_STEPS}")
+    if not 0 <= args.seed < 2**63:
+        raise DiffcamError(f"--seed {args.seed}: must lie in 0 to 2^63 - 1")
     photo = open_photo(args.photo)
     width, height = photo.size
     camera = Camera(focus_fractions(_numbers(args.focus), height, width), args.bokeh)
@@ -58,11 +61,9 @@ def run(args: argparse.Namespace) -> int:
     for note in photo.notes:
         print(f"note: {note}", file=sys.stderr)
 
-    from diffcam.pipeline import RefocusPipeline  # heavy: after everything that can be refused is checked
-
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"refocusing {photo.name}", total=args.steps + 1)
-        session = RefocusPipeline.from_pretrained(args.model, args.adapter).open(photo, depth)
+        session = load_pipeline(args).open(photo, depth)  # after everything that can be refused is checked
         progress.advance(task)
 
         def on_step(step: int, latents: Tensor) -> None:

@@ -16,6 +16,7 @@ from diffcam.data.reader import find_shards, read_index
 from diffcam.data.rendering import BokehRenderer
 from diffcam.data.schema import decode_record
 from diffcam.data.shards import SceneEntry
+from diffcam.errors import DiffcamError
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Edition:
         perturbation: Perturbation | None = None,
         seed: int = 0,
     ) -> None:
+        if min((resolution, resolution) if isinstance(resolution, int) else resolution) < 1:
+            raise DiffcamError(f"the resolution must be at least 1, got {resolution}")
         self.shards = tuple(shards)
         self.resolution = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
         self.renderer = renderer or BokehRenderer()
@@ -65,8 +68,14 @@ class Edition:
 
     @cached_property
     def entries(self) -> list[SceneEntry]:
-        """The scenes that have samples."""
-        return [entry for entry in read_index(self.shards) if entry.samples]
+        """The scenes that have samples; in an edition there are some."""
+        entries = [entry for entry in read_index(self.shards) if entry.samples]
+        if not entries:
+            raise DiffcamError(
+                f"{', '.join(self.shards)}: no scene in them has benchmark samples; "
+                "make some with 'diffcam benchmark build'"
+            )
+        return entries
 
     @cached_property
     def samples(self) -> BenchmarkDataset:

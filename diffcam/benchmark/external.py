@@ -89,8 +89,11 @@ class External(Method):
             raise DiffcamError(f"{self._name}: {answer.removeprefix('failed').strip() or 'failed without a reason'}")
         if not output.is_file():
             raise DiffcamError(f"{self._name}: answered done but wrote no {output}")
-        with Image.open(output) as picture:
-            return from_picture(picture)
+        try:
+            with Image.open(output) as picture:
+                return from_picture(picture)
+        except OSError as error:
+            raise DiffcamError(f"{self._name}: {output} is no whole picture") from error
 
     def close(self) -> None:
         """End the program."""

@@ -56,7 +56,9 @@ class Setup:
         """
         if depth not in DEPTHS:
             raise DiffcamError(f"--depth {depth}: must be one of {', '.join(DEPTHS)}")
-        return Edition(shards or self.shards, resolution or self.resolution, self.renderer, DEPTHS[depth])
+        return Edition(
+            shards or self.shards, self.resolution if resolution is None else resolution, self.renderer, DEPTHS[depth]
+        )
 
 
 def read_setup(*paths: Path) -> Setup:

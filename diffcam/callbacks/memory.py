@@ -47,7 +47,8 @@ class MemoryCheck(Callback):
         if needed > there * (1 - self.reserve):
             raise DiffcamError(
                 f"training needs about {needed / 1e9:.3g} GB on each device, {device} has {there / 1e9:.3g}: lower "
-                "data.batch_size, raise checkpointed_blocks, or take a quantised base or configs/flux_fsdp.yaml"
+                "data.batch_size, raise checkpointed_blocks, set offload, or take "
+                "a quantised base or configs/flux_fsdp.yaml"
             )
 
 

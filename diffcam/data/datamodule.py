@@ -97,6 +97,8 @@ class RefocusDataModule(lightning.LightningDataModule):
             global_batch=1 if global_batch is None else global_batch,
             val_samples_per_scene=val_samples_per_scene, shuffle_shards=shuffle_shards,
         )  # fmt: skip
+        if num_workers < 0:
+            raise ValueError(f"num_workers must not be negative, got {num_workers}")
         if not 0.0 <= max_damaged_share <= 1.0:
             raise ValueError(f"max_damaged_share must lie in [0, 1], got {max_damaged_share}")
         self.train, self.val, self.test = list(train), list(val), list(test)
@@ -126,6 +128,11 @@ class RefocusDataModule(lightning.LightningDataModule):
     def largest(self) -> tuple[int, int]:
         """Height and width of the largest training images, or of a piece of them."""
         return self.piece or max(self.buckets, key=lambda shape: shape[0] * shape[1])
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Heights and widths of all images that it gives."""
+        return [self.resolution, *self.buckets, *([self.piece] if self.piece else [])]
 
     def setup(self, stage: str) -> None:
         """Index the shards that a stage needs.

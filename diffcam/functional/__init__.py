@@ -2,7 +2,6 @@
 
 from diffcam.functional.bokeh import boost_highlights, defocus_radius, render_bokeh_reference
 from diffcam.functional.flow import (
-    clean_from_velocity,
     interpolate,
     logit_normal_timesteps,
     sampling_timesteps,
@@ -26,7 +25,6 @@ __all__ = [
     "Frame",
     "apply_rotary",
     "boost_highlights",
-    "clean_from_velocity",
     "defocus_radius",
     "downsample_masks",
     "focus_positions",

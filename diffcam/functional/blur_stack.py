@@ -62,7 +62,7 @@ def band_energies(bands_BKCHW: Tensor, cell: int) -> Tensor:
     """How much of each band a place holds: sharp places hold the fine ones, defocus takes them away.
 
     Args:
-        bands_BKCHW: Bands of values in [0, 1].
+        bands_BKCHW: Bands of values in [-1, 1].
         cell: Side of the squares that energies are averaged over, in pixels.
 
     Returns:

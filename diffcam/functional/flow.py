@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+SMALLEST_TIMESTEP = 1e-3
+"""Velocities are errors over timesteps, which are kept from nothing."""
+
 
 def per_sample(scalar_B: Tensor, like: Tensor) -> Tensor:
     """Reshape ``(B,)`` so that it broadcasts over the trailing dimensions of ``like``."""
@@ -27,20 +30,15 @@ def velocity(clean: Tensor, noise: Tensor) -> Tensor:
     return noise - clean
 
 
-def velocity_from_clean(noisy: Tensor, clean: Tensor, timestep_B: Tensor, smallest: float = 1e-3) -> Tensor:
+def velocity_from_clean(noisy: Tensor, clean: Tensor, timestep_B: Tensor) -> Tensor:
     """Velocity that leads from a noisy latent to a clean one: ``v = (I^t - I) / t`` (eq. 1 solved for v).
 
     Args:
         noisy: ``(B, ...)`` latents I^t.
         clean: Same shape, the (predicted) clean latents.
-        timestep_B: ``(B,)``; clamped from below at ``smallest``.
+        timestep_B: ``(B,)``; clamped from below at :data:`SMALLEST_TIMESTEP`.
     """
-    return (noisy - clean) / per_sample(timestep_B, noisy).clamp_min(smallest)
-
-
-def clean_from_velocity(noisy: Tensor, velocity: Tensor, timestep_B: Tensor) -> Tensor:
-    """Clean latent at the end of the straight path, ``I = I^t - t v`` (eq. 1 solved for I)."""
-    return noisy - per_sample(timestep_B, noisy) * velocity
+    return (noisy - clean) / per_sample(timestep_B, noisy).clamp_min(SMALLEST_TIMESTEP)
 
 
 def shift_timesteps(timestep: Tensor, shift: float) -> Tensor:

@@ -75,16 +75,11 @@ def kept_regions(reference_B3HW: Tensor, result_B3HW: Tensor, in_focus_B1HW: Ten
     return kept * (1 - _step(gain, SAME_GAIN, SHARPENED_GAIN))
 
 
-def keep_reference(reference_B3HW: Tensor, result_B3HW: Tensor, in_focus_B1HW: Tensor | None = None) -> Tensor:
-    """The result with its kept regions taken from the reference: what `upsample_result` carries to full size."""
-    return torch.lerp(result_B3HW, reference_B3HW, kept_regions(reference_B3HW, result_B3HW, in_focus_B1HW))
-
-
 def upsample_result(photo_B3HW: Tensor, result_B3hw: Tensor, in_focus_B1hw: Tensor | None = None) -> Tensor:
     """Carry a result to the photo's size, with the regions that were sharp and stay sharp taken from the photo.
 
-    Scaled down again, the output is the trained-size result of `keep_reference`: enlarging alone would soften it, so
-    the difference is put back (iterative back-projection).
+    Scaled down again, the output is the trained-size result with the photo in its kept regions: enlarging alone would
+    soften it, so the difference is put back (iterative back-projection).
 
     Args:
         photo_B3HW: The photo, display values in [0, 1], of any size.

@@ -35,8 +35,8 @@ def centre_view(image_B3HW: Tensor, size: int) -> Tensor:
     return image[..., top : top + size, left : left + size].clamp(0, 1)
 
 
-def hub_checkpoint(architecture: str, tag: str = "openai") -> Path:
-    """Checkpoint of a published CLIP: from the hub's local cache, otherwise downloaded.
+def hub_checkpoint(architecture: str) -> Path:
+    """Checkpoint of OpenAI's CLIP: from the hub's local cache, otherwise downloaded.
 
     The hub is asked once, briefly: its own client repeats a failing request for most of a minute.
 
@@ -46,7 +46,7 @@ def hub_checkpoint(architecture: str, tag: str = "openai") -> Path:
     import huggingface_hub as hub
     import open_clip
 
-    repository = open_clip.get_pretrained_cfg(architecture, tag)["hf_hub"].rstrip("/")
+    repository = open_clip.get_pretrained_cfg(architecture, "openai")["hf_hub"].rstrip("/")
     name = "open_clip_model.safetensors"
     cached = hub.try_to_load_from_cache(repository, name)
     if isinstance(cached, str):
@@ -55,10 +55,9 @@ def hub_checkpoint(architecture: str, tag: str = "openai") -> Path:
         hub.get_session().head(hub.constants.ENDPOINT, timeout=HUB_TIMEOUT)
         return Path(hub.hf_hub_download(repository, name))
     except Exception as error:  # offline, timed out, refused: each client raises its own kind
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingWeightsError(
             f"no CLIP {architecture} weights: {repository} is not in the local cache and the model hub "
-            f"did not answer ({reason}); give a local file in weights"
+            f"did not answer; give a local file in weights"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Codecs, the refocusing transformer, its adapters and checkpoints."""
 
 from diffcam.models.adapters import FullTraining, LoRA, Training
+from diffcam.models.bokehme import BokehMe
 from diffcam.models.checkpoint import load_model
 from diffcam.models.codec import Codec, PatchCodec, VAECodec, token_channels, token_pixels
 from diffcam.models.flux import load_flux_codec, load_flux_transformer, load_preview_codec
@@ -16,6 +17,7 @@ from diffcam.models.transformer import Conditions, RefocusTransformer
 
 __all__ = [
     "BlurStackOutput",
+    "BokehMe",
     "Codec",
     "Conditions",
     "FullTraining",

@@ -64,7 +64,9 @@ class MasterLinear(nn.Linear):
 
 
 class LoRA:
-    """Train low-rank adapters and the camera projector; the base stays frozen (paper, appendix D).
+    """Train low-rank adapters and what FLUX has not: the camera projector, and one of cues where there is one.
+
+    The base stays frozen (paper, appendix D).
 
     Args:
         rank: Of each adapter; the paper's is 64.
@@ -86,7 +88,7 @@ class LoRA:
         self.seed = seed
 
     def prepare(self, transformer: RefocusTransformer) -> None:
-        """Freeze the base, add adapters with float32 weights, and unfreeze them and the camera projector."""
+        """Freeze the base, add adapters with float32 weights, and unfreeze them and the projectors."""
         transformer.requires_grad_(False)
         patterns = "|".join(TARGET_PATTERNS[target] for target in self.targets)
         config = LoraConfig(
@@ -97,7 +99,8 @@ class LoRA:
         )
         transformer.base.add_adapter(config)
         keep_masters(transformer.base)
-        transformer.camera_projector.requires_grad_(True)
+        for projector in transformer.projectors.values():
+            projector.requires_grad_(True)
         generator = torch.Generator().manual_seed(self.seed)
         for name, parameter in trained_parameters(transformer).items():
             parameter.data = parameter.data.float()
@@ -105,6 +108,9 @@ class LoRA:
                 nn.init.normal_(parameter, std=1.0 / self.rank, generator=generator)
         nn.init.normal_(transformer.camera_projector.weight, std=PROJECTOR_STD, generator=generator)
         nn.init.zeros_(transformer.camera_projector.bias)
+        if transformer.cue_projector is not None:
+            nn.init.zeros_(transformer.cue_projector.weight)
+            nn.init.zeros_(transformer.cue_projector.bias)
 
 
 def keep_masters(base: nn.Module) -> None:

@@ -165,7 +165,7 @@ class BokehMe(nn.Module):
             if not path.is_file():
                 raise DiffcamError(
                     f"{path} not found: neural rendering needs {' and '.join(FILES)} of the BokehMe release "
-                    "(github.com/JuewenPeng/BokehMe, folder checkpoints); without them use mode='classical'"
+                    "(github.com/JuewenPeng/BokehMe, folder checkpoints); diffcam.render_bokeh does without them"
                 )
             try:
                 checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -149,6 +149,8 @@ def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
         DiffcamError: If a part is missing or does not fit.
     """
     settings = RefocusSettings.read(folder)
+    if (folder / LORA_FILE).is_file():
+        raise DiffcamError(f"{folder}: is an adapter, which needs its base; give it as the adapter")
     try:
         codec = PatchCodec.from_config(PatchCodec.load_config(folder / "codec"))
         base = FluxTransformer2DModel.from_config(FluxTransformer2DModel.load_config(folder / "transformer"))

@@ -63,7 +63,8 @@ class RefocusTransformer(nn.Module):
             all double and one for all single blocks. None: they run as they are.
 
     Raises:
-        ValueError: If ``cached`` meets ``shared``: a cache cannot hold what changes with every step.
+        ValueError: If ``cached`` meets ``shared``: a cache cannot hold what changes with every step; or if blocks that
+            are not checkpointed are to be offloaded.
     """
 
     def __init__(
@@ -82,6 +83,8 @@ class RefocusTransformer(nn.Module):
         super().__init__()
         if attention == "cached" and condition_timestep == "shared":
             raise ValueError("attention 'cached' needs condition_timestep 'zero': a cache cannot change with the step")
+        if offload and checkpointed_blocks == 0:
+            raise ValueError("offload is of checkpointed blocks: raise checkpointed_blocks")
         self.base = base
         self.camera_projector = nn.Linear(3, base.inner_dim)
         self.cue_projector = nn.Linear(cue_channels, base.inner_dim) if cue_channels else None

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from PIL import Image
 
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line
 from diffcam.kernels import MODES
 from diffcam.photo import open_photo
 from diffcam.simulation.all_in_focus import AllInFocus, Sharpness, write_review
@@ -43,7 +44,7 @@ _RANGES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``diffcam simulate``."""
-    parser.add_argument("--output", type=Path, required=True, help="folder for the shards and the manifest")
+    parser.add_argument("--output", type=Path, help="folder for the shards and the manifest")
     parser.add_argument("--name", default="scenes", help="shards are called NAME-000000.tar, the manifest NAME.json")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes")
     parser.add_argument(
@@ -174,12 +175,20 @@ def _check(args: argparse.Namespace) -> None:
             raise DiffcamError(f"--{option.replace('_', '-')} {value}: must lie in {least} to {most}")
     if args.benchmark and args.variants:
         raise DiffcamError("--benchmark draws its own renditions: leave --variants away")
+    if args.output is None:
+        raise DiffcamError("--output FOLDER: say where the shards are to go")
+    try:
+        torch.zeros(1, device=args.device)
+    except RuntimeError as error:
+        raise DiffcamError(f"--device {args.device}: {first_line(error)}") from error
     if args.output.exists() and not args.output.is_dir():
         raise DiffcamError(f"--output {args.output}: is a file; name a folder")
 
 
 def _review(args: argparse.Namespace) -> int:
     """Measure every photo of the folder and write the contact sheet."""
+    if args.review.exists() and not args.force:
+        raise DiffcamError(f"--review {args.review}: exists already; choose another, or --force")
     measured: list[tuple[str, Image.Image, Sharpness]] = []
     accepts = AllInFocus(args.threshold)
     for path in photos_of(args):

@@ -20,6 +20,7 @@ from torch import Tensor
 from diffcam.errors import DiffcamError
 
 PART_BYTES = 15_000_000
+PARTS = "state.[0-9][0-9][0-9]"
 REDUCED = ("callbacks", "optimizer_states")
 """Entries of a checkpoint whose tensors are kept in bfloat16."""
 
@@ -35,13 +36,13 @@ def pack(checkpoint: Path, folder: Path) -> list[Path]:
     buffer = io.BytesIO()
     torch.save(packed, buffer)
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("state.*"):
-        old.unlink()
     content = buffer.getbuffer()
     parts = []
     for number, start in enumerate(range(0, len(content), PART_BYTES)):
         parts.append(folder / f"state.{number:03d}")
         parts[-1].write_bytes(content[start : start + PART_BYTES])
+    for old in set(folder.glob(PARTS)) - set(parts):
+        old.unlink()
     return parts
 
 
@@ -51,7 +52,7 @@ def unpack(folder: Path, checkpoint: Path) -> None:
     Raises:
         DiffcamError: If the parts are missing or incomplete.
     """
-    parts = sorted(folder.glob("state.*"))
+    parts = sorted(folder.glob(PARTS))
     if not parts:
         raise DiffcamError(f"{folder}: no state there; make one with 'diffcam state pack'")
     packed = _load(io.BytesIO(b"".join(part.read_bytes() for part in parts)), folder)

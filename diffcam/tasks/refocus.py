@@ -14,7 +14,7 @@ from diffcam.camera import CameraBatch
 from diffcam.data.batch import RefocusBatch
 from diffcam.data.randomness import derived_generator
 from diffcam.errors import DiffcamError
-from diffcam.functional.flow import interpolate, logit_normal_timesteps, velocity
+from diffcam.functional.flow import interpolate, logit_normal_timesteps, velocity, velocity_from_clean
 from diffcam.functional.stacking import stack_masks
 from diffcam.models.adapters import FullTraining, Training, trained_parameters
 from diffcam.models.refocus import RefocusModel
@@ -55,6 +55,10 @@ class RefocusTask(lightning.LightningModule):
             earlier run (whose step count and optimizer are not taken over; ``--ckpt_path`` resumes those).
         trained_size: Short side in pixels that the exported model solves photos at; None: the training resolution.
         seed: Of noise and timesteps.
+
+    Raises:
+        ValueError: If a number is out of range.
+        DiffcamError: If the weights cannot be had or do not fit.
     """
 
     strict_loading = False  # checkpoints hold what is trained; on_load_checkpoint asserts that this is all there
@@ -75,6 +79,11 @@ class RefocusTask(lightning.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if steps < 1 or timestep_std < 0 or stacking_weight < 0:
+            raise ValueError(
+                f"steps must be at least 1, timestep_std and stacking_weight not negative; got {steps}, {timestep_std} "
+                f"and {stacking_weight}"
+            )
         self.model = model
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -88,6 +97,18 @@ class RefocusTask(lightning.LightningModule):
         (training or FullTraining()).prepare(model.transformer)
         if weights is not None:
             load_weights(self, weights)
+
+    def setup(self, stage: str) -> None:
+        """Compare the images' size with the tokens'.
+
+        Raises:
+            DiffcamError: If one is no multiple of the other.
+        """
+        side = self.model.token_pixels
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        for height, width in data.sizes if data is not None else ():
+            if height % side or width % side:
+                raise DiffcamError(f"images of {height}x{width}: both must be multiples of {side}, the side of a token")
 
     def configure_model(self) -> None:
         """Spread the transformer over devices where the strategy has a mesh of them (:class:`ShardedStrategy`)."""
@@ -125,7 +146,7 @@ class RefocusTask(lightning.LightningModule):
         predicted = self.model.velocity(noisy, timestep_B, batch.cameras.flatten(), conditions)
 
         reference = conditions.latent.repeat_interleave(branches, 0)
-        copy_error = (clean - reference).float() / timestep_B.reshape(-1, 1, 1, 1).clamp_min(1e-3)
+        copy_error = velocity_from_clean(clean, reference, timestep_B).float()
         masks = stack_masks(batch.targets.unbind(1)) if branches > 1 else None
         stacking = torch.zeros((), device=self.device)
         if masks is not None:

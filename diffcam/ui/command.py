@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import webbrowser
-from pathlib import Path
 
 from diffcam.errors import DiffcamError
-from diffcam.pipeline import RefocusPipeline
+from diffcam.pipeline_options import add_pipeline_arguments, load_pipeline
 from diffcam.ui.desk import PhotoDesk
 from diffcam.ui.server import PageServer
 
@@ -16,8 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``diffcam ui``."""
     parser.add_argument("--host", default="127.0.0.1", help="address to serve at (default: this computer only)")
     parser.add_argument("--port", type=int, default=8760, help="0 takes any free port (default: 8760)")
-    parser.add_argument("--model", default="diffcam-tiny", help="packaged name, model folder, or base of the adapter")
-    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="adapter for a FLUX base")
+    add_pipeline_arguments(parser)
     parser.add_argument("--max-upload", type=int, default=200, metavar="MB", help="largest file taken (default: 200)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
@@ -30,8 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.max_upload < 1:
         raise DiffcamError(f"--max-upload {args.max_upload}: must be at least 1 MB")
-    pipeline = RefocusPipeline.from_pretrained(args.model, args.adapter)
-    with PageServer((args.host, args.port), PhotoDesk(pipeline), args.max_upload * 1_000_000) as server:
+    with PageServer((args.host, args.port), PhotoDesk(load_pipeline(args)), args.max_upload * 1_000_000) as server:
         print(f"diffcam is at {server.url} (Ctrl+C ends it)", flush=True)
         if args.open:
             webbrowser.open(server.url)

@@ -207,7 +207,7 @@ def _parse_request(body: bytes) -> tuple[Camera, int, int]:
         x, y = request["focus"]
         camera = Camera((float(x), float(y)), float(request["bokeh"]))
         steps, seed = int(request.get("steps", 8)), int(request.get("seed", 0))
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, OverflowError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DiffcamError("the request must name focus [x, y] and bokeh as numbers") from error
     if not (1 <= steps <= MAX_STEPS and 0 <= seed < 2**63):
         raise DiffcamError(f"steps must lie in 1 to {MAX_STEPS}, and the seed must not be negative")

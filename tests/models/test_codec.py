@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from scipy import fft, ndimage
 from skimage import data
 
 from diffcam.functional.tokens import patchify
-from diffcam.models import PatchCodec, VAECodec, token_channels, token_pixels
+from diffcam.models import PatchCodec, VAECodec, load_preview_codec, token_channels, token_pixels
 
 
 @pytest.mark.parametrize("patch", [2, 8, 16])
@@ -85,14 +86,16 @@ def test_vae_codec_normalises_as_flux_does_and_stays_frozen() -> None:
     assert (token_pixels(codec), token_channels(codec)) == (4, 16)
 
 
-def test_tiny_autoencoder_serves_as_codec() -> None:
+def test_tiny_autoencoder_serves_as_codec(tmp_path: Path) -> None:
     torch.manual_seed(0)
     options = {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4, "latent_channels": 16}
-    codec = VAECodec(
-        AutoencoderTiny(**options, num_encoder_blocks=(1, 1, 1, 1), num_decoder_blocks=(1, 1, 1, 1), scaling_factor=1.0)
-    )
+    blocks = {"num_encoder_blocks": (1, 1, 1, 1), "num_decoder_blocks": (1, 1, 1, 1)}
+    vae = AutoencoderTiny(**options, **blocks, scaling_factor=1.0)
+    vae.save_pretrained(tmp_path)
+    codec = load_preview_codec(str(tmp_path))
     image = torch.rand(1, 3, 32, 48)
     latent = codec.encode(image)
+    torch.testing.assert_close(latent, vae.encode(image * 2 - 1).latents)
     assert latent.shape == (1, 16, 4, 6)
     assert codec.decode(latent).shape == image.shape
     assert math.prod(codec.pack(latent).shape) == latent.numel()

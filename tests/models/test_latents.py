@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from diffcam.models import LatentCache, VAECodec
+from diffcam.models.accounting import meta_copy
 
 
 def _codec(seed: int = 0) -> VAECodec:
@@ -67,3 +68,9 @@ def test_a_damaged_file_is_made_anew(tmp_path: Path, generator: torch.Generator,
     file.write_bytes(file.read_bytes()[:20])
     assert torch.equal(cache.encode(images), first)
     assert encoded == [1, 1]
+
+
+def test_a_step_that_is_only_counted_stores_nothing(tmp_path: Path) -> None:
+    cache = meta_copy(LatentCache(_codec(), str(tmp_path)))
+    assert cache.encode(torch.zeros(2, 3, 16, 16, device="meta")).shape == (2, 4, 8, 8)
+    assert not list(tmp_path.iterdir())

@@ -185,7 +185,7 @@ def test_holes_are_filled_where_asked(camera_folder: Path) -> None:
 
 def test_review_writes_a_contact_sheet_and_no_shard(camera_folder: Path, capsys) -> None:
     sheet = camera_folder / "sheet.png"
-    simulate(camera_folder / "photos", "--output", camera_folder / "out", "--review", sheet)
+    simulate(camera_folder / "photos", "--review", sheet)
     assert "3 of 4 photos" in capsys.readouterr().out
     assert Image.open(sheet).size == (4 * 240, 240)
     assert not (camera_folder / "out").exists()

@@ -116,6 +116,9 @@ def test_two_processes_killed_and_resumed_give_what_one_gives(
     assert [len((killed / f"dying.{rank}").read_text().splitlines()) for rank in (0, 1)] == [3, 3]
     torchrun(_command("fit", flux, resumed, *two, "--ckpt_path", str(last), configs=configs), tmp_path)
 
+    for rank in (0, 1):  # the steps after the checkpoint, and no others
+        steps = [line.split()[0] for line in (resumed / f"losses.{rank}").read_text().splitlines()]
+        assert set(steps) == {"3", "4"}
     expected, found = (load_file(_exported(output) / LORA) for output in (whole, resumed))
     assert set(found) == set(expected)
     for name, value in expected.items():
@@ -133,6 +136,9 @@ def test_two_processes_killed_and_resumed_give_what_one_gives(
             "should be a positive integer value but the value passed is 0",
         ),
         ("data.init_args.train", "[missing-*.tar]", "missing-*.tar"),
+        ("data.init_args.resolution", "30", "images of 30x30: both must be multiples of"),
+        ("ckpt_path", "missing.ckpt", "missing.ckpt"),
+        ("ckpt_path", "README.md", "not a checkpoint"),
     ],
 )
 def test_wrong_settings_end_in_one_line(

@@ -46,6 +46,10 @@ def test_parts_are_small_and_all_needed(tmp_path: Path) -> None:
     parts = pack(tmp_path / "last.ckpt", tmp_path / "packed")
     assert len(parts) == 2
     assert all(part.stat().st_size <= PART_BYTES for part in parts)
+    (tmp_path / "packed" / "state.json").write_text("mine")
+    (tmp_path / "packed" / "state.007").write_text("of an earlier, larger state")
+    assert pack(tmp_path / "last.ckpt", tmp_path / "packed") == parts
+    assert {path.name for path in (tmp_path / "packed").iterdir()} == {"state.000", "state.001", "state.json"}
     parts[1].unlink()
     with pytest.raises(DiffcamError, match="damaged"):
         unpack(tmp_path / "packed", tmp_path / "again.ckpt")
