@@ -38,6 +38,7 @@ class MemoryCheck(Callback):
         if stage != "fit" or not isinstance(pl_module, RefocusTask):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
+        pl_module.check_sizes([data.largest])  # callbacks are set up before the task, which checks all of them
         device = trainer.strategy.root_device
         averaged = any(isinstance(callback, EMA) for callback in trainer.callbacks)  # type: ignore[attr-defined]
         shards = trainer.world_size if isinstance(trainer.strategy, ShardedStrategy) else 1

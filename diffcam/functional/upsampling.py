@@ -27,7 +27,7 @@ SAME_GAIN, SHARPENED_GAIN = 1.1, 1.4
 SAME_COLOUR, OTHER_COLOUR = 0.03, 0.1
 """Smoothed difference, in display values, up to which both show the same and from which on they do not."""
 
-SAME_IN_FOCUS, OTHER_IN_FOCUS = 0.2, 0.5
+SAME_IN_FOCUS, OTHER_IN_FOCUS = 0.08, 0.25
 """The same where the camera leaves no blur: a larger difference is the blur of something else that reaches there."""
 
 IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS = 0.5, 1.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,14 +100,23 @@ class RefocusTask(lightning.LightningModule):
             load_weights(self, weights)
 
     def setup(self, stage: str) -> None:
-        """Compare the images' size with the tokens'.
+        """Compare the images' sizes with the tokens'.
 
         Raises:
             DiffcamError: If one is no multiple of the other.
         """
-        side = self.model.token_pixels
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        for height, width in data.sizes if data is not None else ():
+        if data is not None:
+            self.check_sizes(data.sizes)
+
+    def check_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Refuse heights and widths that tokens do not divide.
+
+        Raises:
+            DiffcamError: If there is one.
+        """
+        side = self.model.token_pixels
+        for height, width in sizes:
             if height % side or width % side:
                 raise DiffcamError(f"images of {height}x{width}: both must be multiples of {side}, the side of a token")
 

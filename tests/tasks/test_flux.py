@@ -83,7 +83,7 @@ def test_from_fit_to_a_refocused_photo(
 
     Image.effect_noise((40, 32), 60).convert("RGB").save(tmp_path / "photo.png")
     command = ["refocus", str(tmp_path / "photo.png"), "--focus", "0.5,0.5", "--bokeh", "8", "--depth", "none"]
-    assert run_diffcam([*command, "--model", str(flux), "--adapter", str(export), "--steps", "1"]) == 0
+    assert run_diffcam([*command, "--adapter", str(export), "--steps", "1"]) == 0
     assert Image.open(tmp_path / "photo-refocused.png").size == (40, 32)
 
 
