@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib import pyplot as plt
 from PIL import Image
 from torch import Tensor
 
 from diffcam import Camera, RefocusPipeline
 from diffcam.data import read_shard
+from diffcam.kernels import render_bokeh
 
 FOLDER = Path(__file__).parent
 SHARDS = FOLDER.parents[1] / "data_shards"
@@ -38,7 +40,40 @@ def _row(axes: np.ndarray, shard: str, number: int, clicks: list[Camera]) -> Non
         axis.set_title(f"focus here, level {camera.bokeh:g}")
 
 
-def main() -> None:
+def _against_truth(axes: np.ndarray, asked: str, before: Camera, after: Camera, depth: bool) -> None:
+    """A blurred photo, what the model makes of it, and what it should be; ``before`` is how the photo was taken."""
+    scene = next(iter(read_shard(SHARDS / "heldout-stereo-000000.tar")))
+    photo, truth = (_picture(_rendered(scene.image, scene.disparity, camera)) for camera in (before, after))
+    session = RefocusPipeline.from_pretrained("diffcam-tiny").open(photo, scene.disparity if depth else "none")
+    pictures = (photo, session.refocus(after, STEPS), truth)
+    for axis, picture, title in zip(axes, pictures, ("photo", f"{asked}: the model", "what it should be"), strict=True):
+        axis.imshow(picture)
+        axis.set_title(title)
+
+
+def _rendered(image_3HW: Tensor, disparity_1HW: Tensor, camera: Camera) -> Tensor:
+    if camera.bokeh == 0:
+        return image_3HW
+    height, width = disparity_1HW.shape[-2:]
+    x, y = int(camera.focus[0] * width), int(camera.focus[1] * height)
+    level = torch.tensor([camera.bokeh * height / 512])
+    return render_bokeh(image_3HW[None], disparity_1HW[None], disparity_1HW[:, y, x], level, gamma=2.2)[0]
+
+
+def failures() -> None:
+    """Draw ``failures.jpg``: what the model does badly."""
+    figure, rows = plt.subplots(3, 3, figsize=(14, 11))
+    near, far, sharp = (0.30, 0.60), (0.75, 0.22), Camera((0.5, 0.5), 0)
+    _against_truth(rows[0], "sharp everywhere", Camera(far, 10), sharp, depth=True)
+    _against_truth(rows[1], "focus on the near", Camera(far, 10), Camera(near, 10), depth=True)
+    _against_truth(rows[2], "focus on the near, no depth map", sharp, Camera(near, 16), depth=False)
+    for axis in rows.flat:
+        axis.set_axis_off()
+    figure.tight_layout()
+    figure.savefig(FOLDER / "failures.jpg", dpi=70)
+
+
+def refocus() -> None:
     """Draw ``refocus.png``: a real photo with measured disparity, and a layered scene of held-out photos."""
     figure, rows = plt.subplots(2, 4, figsize=(16, 6.6))
     _row(rows[0], "heldout-stereo-000000.tar", 0, [Camera((0.30, 0.60), 16), Camera((0.75, 0.22), 16)])
@@ -50,4 +85,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    refocus()
+    failures()
