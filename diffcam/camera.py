@@ -233,6 +233,28 @@ class CameraBatch:
         """Blur radius in pixels per unit of disparity in an image of this size; the shape of ``bokeh``."""
         return self.bokeh * pixels_per_level(height, width)
 
+    def focus_disparity(self, disparity_B1HW: Tensor) -> Tensor:
+        """Disparity at the pixel that holds each camera's focus point, ``(B,)``; for a ``(B,)`` batch."""
+        height, width = disparity_B1HW.shape[-2:]
+        column_B, row_B = (
+            (fraction_B * side).long().clamp(0, side - 1)
+            for fraction_B, side in zip(self.focus.unbind(-1), (width, height), strict=True)
+        )
+        return disparity_B1HW[torch.arange(len(row_B), device=row_B.device), 0, row_B, column_B]
+
+    def defocus(self, disparity_B1HW: Tensor) -> Tensor:
+        """Signed blur radius that each camera asks for (paper eq. 7), for a ``(B,)`` batch.
+
+        Args:
+            disparity_B1HW: In [0, 1], of the pictures that the cameras take.
+
+        Returns:
+            ``bokeh * (disparity - focus disparity)``, ``(B, 1, H, W)``: pixels of a 512-pixel short side, positive in
+            front of the focus plane.
+        """
+        focus_B111 = self.focus_disparity(disparity_B1HW).view(-1, 1, 1, 1)
+        return self.bokeh.view(-1, 1, 1, 1) * (disparity_B1HW - focus_B111)
+
     def features(self) -> Tensor:
         """Input of the camera token's projector: focus scaled to [-1, 1] and level / 20; ``(..., 3)``."""
         return torch.cat([self.focus * 2 - 1, self.bokeh[..., None] / LEVEL_SCALE], dim=-1)

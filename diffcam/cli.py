@@ -31,7 +31,7 @@ COMMANDS = {
 
 
 def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
-    """Run LightningCLI with diffcam's task and data module, as ``lightning`` does; returns the CLI object.
+    """Run LightningCLI with diffcam's tasks and data module, as ``lightning`` does; returns the CLI object.
 
     Without ``--config`` every subcommand reads ``configs/refocus.yaml``; ``validate``, ``test`` and ``predict`` then
     run the packaged model unless weights or a checkpoint are named.
@@ -47,7 +47,6 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     from lightning.pytorch.cli import LightningCLI
 
     from diffcam.data.datamodule import RefocusDataModule
-    from diffcam.tasks import RefocusTask
 
     trained = {"default_config_files": [str(DEFAULT_CONFIG), str(PACKAGED_WEIGHTS_CONFIG)]}
     parsers: dict[str, Any] = dict.fromkeys(("validate", "test", "predict"), trained)
@@ -56,7 +55,7 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
         options["parser_mode"] = "omegaconf+"
     try:
         return (cli or LightningCLI)(
-            RefocusTask,
+            lightning.LightningModule,
             RefocusDataModule,
             trainer_class=lightning.Trainer,
             subclass_mode_model=True,

@@ -3,8 +3,10 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
-from diffcam.camera import ThinLens
+from diffcam.camera import Camera, CameraBatch, ThinLens, focus_pixel
+from diffcam.functional.bokeh import defocus_radius
 
 
 def test_blur_circle_is_that_of_the_textbooks() -> None:
@@ -47,3 +49,18 @@ def test_impossible_lenses_are_refused() -> None:
             ThinLens(*numbers)
     with pytest.raises(ValueError, match="near"):
         ThinLens(50.0, 2.0, 1.0).bokeh(3, 2)
+
+
+def test_the_asked_blur_is_that_of_the_renderer() -> None:
+    """Against the renderer's radius, with the disparity of the pixel that holds the focus point."""
+    disparity = torch.rand(3, 1, 20, 30, generator=torch.Generator().manual_seed(0))
+    cameras = [Camera((0.999, 0.5), 4.0), Camera((0.0, 1.0), 12.0), Camera((1.0, 0.26), 0.0)]
+    batch = CameraBatch.from_cameras(cameras)
+    pixels = [focus_pixel(camera.focus, 20, 30) for camera in cameras]
+    assert pixels == [(10, 29), (19, 0), (5, 29)]
+    in_focus = torch.stack([one[0, row, column] for one, (row, column) in zip(disparity, pixels, strict=True)])
+    assert torch.equal(batch.focus_disparity(disparity), in_focus)
+    expected = defocus_radius(disparity, in_focus, batch.bokeh)
+    torch.testing.assert_close(batch.defocus(disparity), expected)
+    assert expected.min() < -1
+    assert expected.max() > 1

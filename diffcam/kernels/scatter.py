@@ -57,3 +57,8 @@ def scatter_discs(
         ValueError: If the device has no fast path, or a gradient with respect to the radius is asked for.
     """
     return _ScatterDiscs.apply(light_B3HW, radius_B1HW, strength_B1HW, aperture)
+
+
+def gather_discs(grad_B3HW: Tensor, radius_B1HW: Tensor, strength_B1HW: Tensor, aperture: Aperture) -> Tensor:
+    """Transpose of :func:`scatter_discs` as a linear map of its light; float32 alone, without autograd."""
+    return _backend(radius_B1HW.device).gather(grad_B3HW, radius_B1HW, strength_B1HW, aperture)

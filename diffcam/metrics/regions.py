@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffcam.camera import CameraBatch, focus_pixel
+from diffcam.camera import CameraBatch, pixels_per_level
 from diffcam.metrics.base import SampleMetric
 from diffcam.metrics.pixel import SSIM_RADIUS
 
@@ -19,17 +19,9 @@ LEAST_SHARE = 0.01
 """A region smaller than this share of the picture says nothing."""
 
 
-def focus_disparity(disparity_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
-    """Disparity at each sample's focus point, ``(B,)``."""
-    height, width = disparity_B1HW.shape[-2:]
-    pixels = [focus_pixel((float(x), float(y)), height, width) for x, y in cameras.focus]
-    return torch.stack([disparity_B1HW[i, 0, row, column] for i, (row, column) in enumerate(pixels)])
-
-
 def asked_radius(disparity_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
     """Blur radius in pixels that each sample's camera asks for at each pixel, ``(B, 1, H, W)`` (paper eq. 7)."""
-    distance = (disparity_B1HW - focus_disparity(disparity_B1HW, cameras).view(-1, 1, 1, 1)).abs()
-    return distance * cameras.radius_pixels(*disparity_B1HW.shape[-2:]).view(-1, 1, 1, 1)
+    return cameras.defocus(disparity_B1HW).abs() * pixels_per_level(*disparity_B1HW.shape[-2:])
 
 
 def unchanged_region(target_B3HW: Tensor, reference_B3HW: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from diffcam.models.adapters import FullTraining, LoRA, Training
 from diffcam.models.bokehme import BokehMe
-from diffcam.models.checkpoint import load_model
+from diffcam.models.checkpoint import load_model, load_restoration
 from diffcam.models.codec import Codec, PatchCodec, VAECodec, token_channels, token_pixels
 from diffcam.models.flux import load_flux_codec, load_flux_transformer, load_preview_codec
 from diffcam.models.latents import LatentCache
@@ -13,6 +13,7 @@ from diffcam.models.parametrisation import (
     VelocityOutput,
 )
 from diffcam.models.refocus import RefocusModel
+from diffcam.models.restoration import DefocusRemoval
 from diffcam.models.transformer import Conditions, RefocusTransformer
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "BokehMe",
     "Codec",
     "Conditions",
+    "DefocusRemoval",
     "FullTraining",
     "LatentCache",
     "LoRA",
@@ -35,6 +37,7 @@ __all__ = [
     "load_flux_transformer",
     "load_model",
     "load_preview_codec",
+    "load_restoration",
     "token_channels",
     "token_pixels",
 ]

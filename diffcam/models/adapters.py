@@ -64,7 +64,7 @@ class MasterLinear(nn.Linear):
 
 
 class LoRA:
-    """Train low-rank adapters and what FLUX has not: the camera projector, and one of cues where there is one.
+    """Train low-rank adapters and what FLUX has not: the camera projector, and those of cues where there are any.
 
     The base stays frozen (paper, appendix D).
 
@@ -108,9 +108,10 @@ class LoRA:
                 nn.init.normal_(parameter, std=1.0 / self.rank, generator=generator)
         nn.init.normal_(transformer.camera_projector.weight, std=PROJECTOR_STD, generator=generator)
         nn.init.zeros_(transformer.camera_projector.bias)
-        if transformer.cue_projector is not None:
-            nn.init.zeros_(transformer.cue_projector.weight)
-            nn.init.zeros_(transformer.cue_projector.bias)
+        for extra in (transformer.cue_projector, transformer.defocus_projector):
+            if extra is not None:
+                nn.init.zeros_(extra.weight)
+                nn.init.zeros_(extra.bias)
 
 
 def keep_masters(base: nn.Module) -> None:

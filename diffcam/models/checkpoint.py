@@ -1,6 +1,7 @@
 """Folders of weights: whole embedded models and adapters, in diffusers' own formats.
 
-A model folder holds ``transformer/`` (diffusers), ``codec/`` (diffusers) and the refocusing part; an adapter folder
+A model folder holds ``transformer/``, ``codec/`` and, in models that undo a photo's own blur, ``restoration/`` (all
+diffusers), and the refocusing part; an adapter folder
 holds ``pytorch_lora_weights.safetensors`` (diffusers) and the refocusing part. The refocusing part is
 ``refocus.json`` (settings) and one file a projector, such as ``camera_projector.safetensors``. Nothing is ever
 unpickled.
@@ -23,10 +24,12 @@ from diffcam.errors import DiffcamError, first_line
 from diffcam.models.codec import PatchCodec, VAECodec
 from diffcam.models.parametrisation import BlurStackOutput, ResidualOutput, VelocityOutput
 from diffcam.models.refocus import RefocusModel
+from diffcam.models.restoration import DefocusRemoval
 from diffcam.models.sharding import gathered
 from diffcam.models.transformer import RefocusTransformer
 
 SETTINGS_FILE = "refocus.json"
+RESTORATION_FOLDER = "restoration"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, BlurStackOutput)}
 
@@ -84,8 +87,10 @@ class RefocusSettings:
         except (TypeError, ValueError) as error:
             raise DiffcamError(f"{path}: not the settings of a diffcam model ({error})") from error
 
-    def build(self, codec: PatchCodec | VAECodec, base: FluxTransformer2DModel) -> RefocusModel:
-        """A model of these settings around a codec and a base."""
+    def build(
+        self, codec: PatchCodec | VAECodec, base: FluxTransformer2DModel, restoration: DefocusRemoval | None = None
+    ) -> RefocusModel:
+        """A model of these settings around a codec, a base and what undoes a photo's own blur."""
         if self.parametrisation not in PARAMETRISATIONS:
             raise DiffcamError(
                 f"unknown parametrisation {self.parametrisation!r}; known: {', '.join(PARAMETRISATIONS)}"
@@ -93,9 +98,24 @@ class RefocusSettings:
         parametrisation = PARAMETRISATIONS[self.parametrisation]()
         transformer = RefocusTransformer(
             base, self.attention, self.condition_timestep, self.camera_at_focus, self.rotary_theta, self.guidance,
-            cue_channels=parametrisation.cue_channels,
+            cue_channels=parametrisation.cue_channels, defocus_channels=parametrisation.defocus_channels,
         )  # fmt: skip
-        return RefocusModel(codec, transformer, parametrisation, self.shift)
+        return RefocusModel(codec, transformer, parametrisation, self.shift, restoration)
+
+
+def load_restoration(path: str) -> DefocusRemoval:
+    """What undoes a photo's own blur, from a packaged name, a model folder or a folder of its own.
+
+    Raises:
+        DiffcamError: If there is none, or it is damaged.
+    """
+    folder = packaged(path) or Path(path)
+    folder = folder / RESTORATION_FOLDER if (folder / RESTORATION_FOLDER).is_dir() else folder
+    try:
+        restoration: DefocusRemoval = DefocusRemoval.from_pretrained(folder, local_files_only=True)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise DiffcamError(f"{path}: no restoration there ({first_line(error)})") from error
+    return restoration
 
 
 def packaged(name: str) -> Path | None:
@@ -123,6 +143,8 @@ def save_model(
     base.save_config(folder / "transformer")
     _save_tensors(weights, folder / "transformer" / "diffusion_pytorch_model.safetensors")
     model.codec.save_config(folder / "codec")
+    if model.restoration is not None:
+        model.restoration.save_pretrained(folder / RESTORATION_FOLDER)
     _save_refocus_part(RefocusSettings.of(model, trained_size), projectors, folder)
 
 
@@ -156,7 +178,8 @@ def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
         base = FluxTransformer2DModel.from_config(FluxTransformer2DModel.load_config(folder / "transformer"))
         weights = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
         base.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-        model = settings.build(codec, base)
+        path = folder / RESTORATION_FOLDER
+        model = settings.build(codec, base, DefocusRemoval.from_pretrained(path) if path.is_dir() else None)
         load_projectors(model, folder)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise DiffcamError(f"{folder}: the model is incomplete or damaged ({first_line(error)})") from error

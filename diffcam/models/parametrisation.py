@@ -7,10 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from diffcam.functional.blur_stack import band_energies, blur_bands, mix_bands
+from diffcam.functional.blur_stack import band_energies, band_losses, blur_bands, mix_bands
 from diffcam.functional.flow import velocity_from_clean
 from diffcam.functional.tokens import patchify, unpatchify
-from diffcam.models.codec import Codec, token_channels
+from diffcam.models.codec import Codec, token_channels, token_pixels
 
 
 class Parametrisation(Protocol):
@@ -20,8 +20,13 @@ class Parametrisation(Protocol):
         """Output channels of a token: by default those of the token."""
         return token_channels(codec)
 
-    def basis(self, reference_BCHW: Tensor) -> Tensor:
-        """What the output works on, computed once a photo, ``(B, ...)``: the reference latents by default."""
+    def basis(self, reference_BCHW: Tensor, restored_BCHW: Tensor) -> Tensor:
+        """What the output works on, computed once a photo, ``(B, ...)``: the reference latents by default.
+
+        Args:
+            reference_BCHW: Latents of the reference.
+            restored_BCHW: Latents of what `DefocusRemoval` makes of it; without one, of the reference itself.
+        """
         return reference_BCHW
 
     @property
@@ -29,8 +34,23 @@ class Parametrisation(Protocol):
         """Channels of :meth:`cues`: by default there are none."""
         return 0
 
-    def cues(self, basis: Tensor, codec: Codec) -> Tensor | None:
-        """What the basis shows of the reference that its tokens show badly, ``(B, N, cue_channels)``."""
+    def cues(self, basis: Tensor, radius_B1HW: Tensor, codec: Codec) -> Tensor | None:
+        """What is known of the reference that its tokens show badly, ``(B, N, cue_channels)``.
+
+        Args:
+            basis: Result of :meth:`basis`.
+            radius_B1HW: Blur radius that `DefocusRemoval` finds in the reference, pixels; without one, 0.
+            codec: Between tokens and latents.
+        """
+        return None
+
+    @property
+    def defocus_channels(self) -> int:
+        """Channels of :meth:`defocus_cues`: by default there are none, as in the paper."""
+        return 0
+
+    def defocus_cues(self, defocus_B1HW: Tensor, codec: Codec) -> Tensor | None:
+        """What a camera asks for where, ``(B, N, defocus_channels)``, of `CameraBatch.defocus` at the images' size."""
         return None
 
     def velocity(
@@ -73,13 +93,16 @@ class ResidualOutput(Parametrisation):
 
 
 class BlurStackOutput(Parametrisation):
-    """The output says how much of each blur band to keep, and a residual: ``I = I_r + sum_k gain_k B_k + residual``.
+    """The output says how much to keep of the photo's own blur and of each band of the restored photo, and a residual.
 
-    ``B_k`` is what a disc blur of radius ``RADII[k]`` takes away from the one before it. A gain of -1 removes a band,
-    as defocus does; a positive one raises it, as the undoing of defocus does. Gains are one map a band, ``GRID`` x
-    ``GRID`` values a token, interpolated in between, so that there are no borders; the residual adds what no local
-    blur explains. Its cues are the bands' energies, which tell how blurred the reference is where: a linear embedding
-    does not show them, nor what layer norm leaves of it.
+    ``I = S + own (I_r - S) + sum_k gain_k B_k + residual``: S is the photo without the blur that `DefocusRemoval`
+    finds in it, ``B_k`` what a disc blur of radius ``RADII[k]`` takes away from S after the one before it. A gain of -1
+    removes a band, as defocus does. Gains are one map a band, ``GRID`` x ``GRID`` values a token, interpolated in
+    between, so that there are no borders; the residual adds what no local blur explains.
+
+    Its cues are the energies of the bands and the shares of them that the photo's own blur has taken away: a linear
+    embedding does not show them, nor what layer norm leaves of it. Its defocus cues are the shares that the asked blur
+    takes away, where depth is known: a network that subtracts disparities read off tokens is less exact.
     """
 
     RADII = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
@@ -87,29 +110,46 @@ class BlurStackOutput(Parametrisation):
     GRID = 2
 
     def channels(self, codec: Codec) -> int:
-        """The gains, then the channels of a token."""
-        return len(self.RADII) * self.GRID**2 + token_channels(codec)
+        """The gains of the own blur and of the bands, then the channels of a token."""
+        return self._gains + token_channels(codec)
 
-    def basis(self, reference_BCHW: Tensor) -> Tensor:
-        """The reference and its bands, ``(B, 1 + K, C, H, W)``."""
-        bands_BKCHW = blur_bands(reference_BCHW, self.RADII)
-        return torch.cat([reference_BCHW.float()[:, None], bands_BKCHW], dim=1)
+    @property
+    def _gains(self) -> int:
+        return (1 + len(self.RADII)) * self.GRID**2
+
+    def basis(self, reference_BCHW: Tensor, restored_BCHW: Tensor) -> Tensor:
+        """The restored photo, its own blur and its bands, ``(B, 2 + K, C, H, W)``."""
+        restored_BCHW = restored_BCHW.float()
+        bands_BKCHW = blur_bands(restored_BCHW, self.RADII)
+        own_BCHW = reference_BCHW.float() - restored_BCHW
+        return torch.cat([restored_BCHW[:, None], own_BCHW[:, None], bands_BKCHW], dim=1)
 
     @property
     def cue_channels(self) -> int:
-        """One energy a band and grid cell."""
-        return len(self.RADII) * self.GRID**2
+        """An energy and a share a band and grid cell."""
+        return 2 * len(self.RADII) * self.GRID**2
 
-    def cues(self, basis: Tensor, codec: Codec) -> Tensor | None:
-        """Energies of the bands."""
-        return patchify(band_energies(basis[:, 1:], codec.patch // self.GRID), self.GRID)
+    def cues(self, basis: Tensor, radius_B1HW: Tensor, codec: Codec) -> Tensor | None:
+        """Energies of the bands, and shares of them that the photo's own blur has taken away."""
+        energies = band_energies(basis[:, 2:], codec.patch // self.GRID)
+        near, _ = band_losses(radius_B1HW, self.RADII, token_pixels(codec) // self.GRID).chunk(2, dim=1)
+        return torch.cat([patchify(energies, self.GRID), patchify(near, self.GRID)], dim=-1)
+
+    @property
+    def defocus_channels(self) -> int:
+        """One share a band, side of the focus plane and grid cell."""
+        return 2 * len(self.RADII) * self.GRID**2
+
+    def defocus_cues(self, defocus_B1HW: Tensor, codec: Codec) -> Tensor | None:
+        """Shares of the bands that the asked blur takes away; zeros without depth."""
+        return patchify(band_losses(defocus_B1HW, self.RADII, token_pixels(codec) // self.GRID), self.GRID)
 
     def velocity(
         self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec
     ) -> Tensor:
         """``(I^t - I) / t``."""
         height, width = noisy_BCHW.shape[-2:]
-        gains_BNC, residual_BNC = output_BNC.split([len(self.RADII) * self.GRID**2, token_channels(codec)], dim=-1)
+        gains_BNC, residual_BNC = output_BNC.split([self._gains, token_channels(codec)], dim=-1)
         gains_BKhw = unpatchify(
             gains_BNC, self.GRID, height // codec.patch * self.GRID, width // codec.patch * self.GRID
         )

@@ -14,6 +14,7 @@ from diffcam.camera import CameraBatch
 from diffcam.functional.flow import sampling_timesteps
 from diffcam.models.codec import Codec, token_channels, token_pixels
 from diffcam.models.parametrisation import Parametrisation, VelocityOutput
+from diffcam.models.restoration import DefocusRemoval
 from diffcam.models.transformer import Conditions, RefocusTransformer
 
 
@@ -25,6 +26,7 @@ class RefocusModel(nn.Module):
         transformer: The network over tokens.
         parametrisation: What the network's output means; default: the velocity itself, as in the paper.
         shift: Resolution shift of the timesteps, in training and in sampling (1: none).
+        restoration: Undoes a photo's own blur, for parametrisations that work on the result; it is never trained here.
 
     Raises:
         ValueError: If the transformer's channels do not fit the codec and the parametrisation.
@@ -36,19 +38,23 @@ class RefocusModel(nn.Module):
         transformer: RefocusTransformer,
         parametrisation: Parametrisation | None = None,
         shift: float = 1.0,
+        restoration: DefocusRemoval | None = None,
     ) -> None:
         super().__init__()
         self.codec = codec
         self.transformer = transformer
+        self.restoration = restoration.eval().requires_grad_(False) if restoration is not None else None
         self.parametrisation = parametrisation if parametrisation is not None else VelocityOutput()
         self.shift = shift
         self._worker: torch.device | None = None
-        wanted = (token_channels(codec), self.parametrisation.channels(codec), self.parametrisation.cue_channels)
-        cues = transformer.cue_projector.in_features if transformer.cue_projector is not None else 0
-        found = (transformer.base.config.in_channels, transformer.base.out_channels, cues)
+        output = self.parametrisation
+        wanted = (token_channels(codec), output.channels(codec), output.cue_channels, output.defocus_channels)
+        projectors = (transformer.cue_projector, transformer.defocus_projector)
+        cues = (projector.in_features if projector is not None else 0 for projector in projectors)
+        found = (transformer.base.config.in_channels, transformer.base.out_channels, *cues)
         if found != wanted:
             raise ValueError(
-                f"the transformer has (in, out, cue) channels {found}, codec and parametrisation need {wanted}"
+                f"the transformer has (in, out, cue, defocus) channels {found}, codec and parametrisation need {wanted}"
             )
 
     @property
@@ -86,12 +92,16 @@ class RefocusModel(nn.Module):
         side = self.token_pixels
         self._bring(self.codec, self.transformer)
         latents = [self.codec.encode(image) for image in (reference_B3HW, disparity_B1HW.expand(-1, 3, -1, -1))]
+        restored, radius_B1HW = latents[0], torch.zeros_like(disparity_B1HW)
+        if self.restoration is not None:
+            found = self.restoration(reference_B3HW, disparity_B1HW)
+            restored, radius_B1HW = self.codec.encode(found.image), found.radius
         reference_BNC, disparity_BNC = (self.codec.pack(latent) for latent in latents)
         self._bring(self.transformer, self.codec)
-        basis = self.parametrisation.basis(latents[0])
-        cues = self.parametrisation.cues(basis, self.codec)
+        basis = self.parametrisation.basis(latents[0], restored)
+        cues = self.parametrisation.cues(basis, radius_B1HW, self.codec)
         conditions = self.transformer.conditions(reference_BNC, disparity_BNC, (height // side, width // side), cues)
-        return replace(conditions, latent=latents[0], basis=basis)
+        return replace(conditions, latent=latents[0], basis=basis, disparity_map=disparity_B1HW)
 
     def velocity(self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
         """The network X of paper eq. 1, on latents.
@@ -106,8 +116,11 @@ class RefocusModel(nn.Module):
             Velocity latents of the same shape, float32.
         """
         noisy_BNC = self.codec.pack(noisy_BCHW)
-        output_BNC = self.transformer(noisy_BNC, timestep_B, cameras, conditions).float()
-        basis = conditions.basis.repeat_interleave(len(noisy_BNC) // len(conditions.basis), 0)
+        times = len(noisy_BNC) // len(conditions.basis)
+        defocus_B1HW = cameras.defocus(conditions.disparity_map.repeat_interleave(times, 0))
+        defocus_BNF = self.parametrisation.defocus_cues(defocus_B1HW, self.codec)
+        output_BNC = self.transformer(noisy_BNC, timestep_B, cameras, conditions, defocus_BNF).float()
+        basis = conditions.basis.repeat_interleave(times, 0)
         return self.parametrisation.velocity(output_BNC, noisy_BCHW.float(), basis, timestep_B, self.codec)
 
     def noise(self, conditions: Conditions, cameras: int, generator: torch.Generator) -> Tensor:

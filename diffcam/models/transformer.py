@@ -29,8 +29,9 @@ class Conditions:
         grid: Rows and columns of the token grid; N is their product.
         memory: One :class:`Memory` a block in cached attention, otherwise None.
         cues: ``(B, N, F)`` what the output parametrisation shows of the reference besides its tokens, or None.
-        latent: ``(B, C, h, w)`` latents of the reference image; empty for the transformer alone, as is the next.
+        latent: ``(B, C, h, w)`` latents of the reference image; empty for the transformer alone, as are the next two.
         basis: ``(B, ...)`` what the output parametrisation works on.
+        disparity_map: ``(B, 1, H, W)`` in [0, 1], at the image's size.
     """
 
     reference: Tensor
@@ -40,6 +41,7 @@ class Conditions:
     cues: Tensor | None = None
     latent: Tensor = field(default_factory=lambda: torch.empty(0))
     basis: Tensor = field(default_factory=lambda: torch.empty(0))
+    disparity_map: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 class RefocusTransformer(nn.Module):
@@ -56,6 +58,7 @@ class RefocusTransformer(nn.Module):
         guidance: Guidance embedding of guidance-distilled bases.
         cue_channels: Channels of the cues that are added to the reference's embedding (0: none). See
             :class:`~diffcam.models.parametrisation.Parametrisation`.
+        defocus_channels: Channels of the defocus cues that are added to the noisy tokens' embedding (0: none).
         checkpointed_blocks: How many blocks, from the first on, compute their activations again in the backward pass
             instead of keeping them; FLUX.1 has 57.
         offload: Whether those blocks' inputs wait for the backward pass in the machine's memory, not the device's.
@@ -76,6 +79,7 @@ class RefocusTransformer(nn.Module):
         rotary_theta: float = 10000.0,
         guidance: float = 1.0,
         cue_channels: int = 0,
+        defocus_channels: int = 0,
         checkpointed_blocks: int = 0,
         offload: bool = False,
         compile_backend: str | None = None,
@@ -88,6 +92,7 @@ class RefocusTransformer(nn.Module):
         self.base = base
         self.camera_projector = nn.Linear(3, base.inner_dim)
         self.cue_projector = nn.Linear(cue_channels, base.inner_dim) if cue_channels else None
+        self.defocus_projector = nn.Linear(defocus_channels, base.inner_dim) if defocus_channels else None
         self.attention = attention
         self.condition_timestep = condition_timestep
         self.camera_at_focus = camera_at_focus
@@ -116,7 +121,11 @@ class RefocusTransformer(nn.Module):
     @property
     def projectors(self) -> dict[str, nn.Linear]:
         """The layers that FLUX has not, by name."""
-        named = {"camera_projector": self.camera_projector, "cue_projector": self.cue_projector}
+        named = {
+            "camera_projector": self.camera_projector,
+            "cue_projector": self.cue_projector,
+            "defocus_projector": self.defocus_projector,
+        }
         return {name: layer for name, layer in named.items() if layer is not None}
 
     def conditions(
@@ -136,7 +145,14 @@ class RefocusTransformer(nn.Module):
         _, memory = self._run(self._condition_streams(conditions, timestep), remember=True)
         return replace(conditions, memory=tuple(memory))
 
-    def forward(self, noisy_BNC: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
+    def forward(
+        self,
+        noisy_BNC: Tensor,
+        timestep_B: Tensor,
+        cameras: CameraBatch,
+        conditions: Conditions,
+        defocus_BNF: Tensor | None = None,
+    ) -> Tensor:
         """Output tokens of the noisy stream.
 
         Args:
@@ -144,14 +160,21 @@ class RefocusTransformer(nn.Module):
             timestep_B: ``(B * K,)`` in [0, 1].
             cameras: ``(B * K,)``.
             conditions: Of B photos.
+            defocus_BNF: ``(B * K, N, defocus_channels)`` defocus cues.
 
         Returns:
             ``(B * K, N, out channels)``.
+
+        Raises:
+            ValueError: If the batches do not fit, or defocus cues are missing or come to a transformer without them.
         """
+        if (defocus_BNF is None) != (self.defocus_projector is None):
+            raise ValueError("defocus cues go with defocus_channels: a transformer has either both or neither")
         times, remainder = divmod(len(noisy_BNC), len(conditions.reference))
         if remainder or not times:
             raise ValueError(f"{len(noisy_BNC)} noisy samples do not divide over {len(conditions.reference)} photos")
-        streams = [self._camera_stream(cameras, conditions.grid), self._noisy_stream(noisy_BNC, timestep_B, conditions)]
+        noisy = self._noisy_stream(noisy_BNC, timestep_B, conditions.grid, defocus_BNF)
+        streams = [self._camera_stream(cameras, conditions.grid), noisy]
         memory = None
         if conditions.memory is not None:
             memory = [layer.repeat(times) for layer in conditions.memory]
@@ -172,9 +195,13 @@ class RefocusTransformer(nn.Module):
         streams, _ = self._run(streams)
         return self.base.proj_out(self.base.norm_out(streams[1].tokens, modulation))
 
-    def _noisy_stream(self, noisy_BNC: Tensor, timestep_B: Tensor, conditions: Conditions) -> Stream:
-        positions = grid_positions(NOISY_AXIS, *conditions.grid, device=noisy_BNC.device)[None]
+    def _noisy_stream(
+        self, noisy_BNC: Tensor, timestep_B: Tensor, grid: tuple[int, int], defocus_BNF: Tensor | None
+    ) -> Stream:
+        positions = grid_positions(NOISY_AXIS, *grid, device=noisy_BNC.device)[None]
         tokens = self.base.x_embedder(noisy_BNC.to(self.dtype))
+        if self.defocus_projector is not None and defocus_BNF is not None:
+            tokens = tokens + self.defocus_projector(defocus_BNF.to(self.defocus_projector.weight.dtype)).to(self.dtype)
         return Stream(tokens, self._modulation(timestep_B), self._rotary(positions))
 
     def _camera_stream(self, cameras: CameraBatch, grid: tuple[int, int]) -> Stream:

@@ -1,8 +1,17 @@
 """LightningModules, and what they take."""
 
+from diffcam.tasks.defocus import DefocusTask
 from diffcam.tasks.muon import Muon
 from diffcam.tasks.refocus import Losses, RefocusTask
 from diffcam.tasks.sharding import ShardedStrategy
 from diffcam.tasks.stacking import SharpnessWeighting, StackingConstraint
 
-__all__ = ["Losses", "Muon", "RefocusTask", "ShardedStrategy", "SharpnessWeighting", "StackingConstraint"]
+__all__ = [
+    "DefocusTask",
+    "Losses",
+    "Muon",
+    "RefocusTask",
+    "ShardedStrategy",
+    "SharpnessWeighting",
+    "StackingConstraint",
+]

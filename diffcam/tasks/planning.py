@@ -89,8 +89,11 @@ def click_flops(model: RefocusModel, resolution: tuple[int, int]) -> tuple[int, 
     grid = resolution[0] // side, resolution[1] // side
     transformer, channels = model.transformer, model.transformer.base.config.in_channels
     tokens, timestep = torch.zeros(1, grid[0] * grid[1], channels, device="meta"), torch.zeros(1, device="meta")
-    features = model.parametrisation.cue_channels
-    cues = tokens.new_zeros(1, grid[0] * grid[1], features) if features else None
+    output = model.parametrisation
+    cues, defocus = (
+        tokens.new_zeros(1, grid[0] * grid[1], features) if features else None
+        for features in (output.cue_channels, output.defocus_channels)
+    )
     cameras = CameraBatch(torch.zeros(1, 2, device="meta"), timestep)
     opened: list[Conditions] = []
 
@@ -99,7 +102,7 @@ def click_flops(model: RefocusModel, resolution: tuple[int, int]) -> tuple[int, 
         return tokens
 
     opening = count_flops(open_photo, backward=False)
-    step = count_flops(lambda: transformer(tokens, timestep, cameras, opened[0]), backward=False)
+    step = count_flops(lambda: transformer(tokens, timestep, cameras, opened[0], defocus), backward=False)
     return opening, step
 
 

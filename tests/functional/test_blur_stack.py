@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffcam.functional.blur_stack import band_energies, blur_bands, disc_blur, mix_bands
+from diffcam.functional.blur_stack import band_energies, band_losses, blur_bands, disc_blur, mix_bands
 from diffcam.functional.bokeh import render_bokeh_reference
 
 
@@ -40,6 +40,28 @@ def test_gains_of_minus_one_blur() -> None:
     bands = blur_bands(image, (1.0, 2.0, 5.0))
     gains = torch.tensor([-1.0, -1.0, 0.0])[None, :, None, None].expand(2, 3, 5, 6)
     torch.testing.assert_close(image + mix_bands(bands, gains), disc_blur(image, 2.0), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("defocus", "near", "far"),
+    [
+        (3.0, [1.0, 1.0, 0.5], [0.0, 0.0, 0.0]),
+        (-0.5, [0.0, 0.0, 0.0], [0.5, 0.0, 0.0]),
+        (-9.0, [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]),
+        (0.0, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
+    ],
+)
+def test_a_blur_takes_the_bands_below_its_radius(defocus: float, near: list[float], far: list[float]) -> None:
+    losses = band_losses(torch.full((2, 1, 8, 12), defocus), (1.0, 2.0, 4.0), 4)
+    assert losses.shape == (2, 6, 2, 3)
+    assert torch.equal(losses, torch.tensor(near + far)[None, :, None, None].expand(2, 6, 2, 3))
+
+
+def test_taking_the_losses_is_the_blur() -> None:
+    image = _image()
+    bands = blur_bands(image, (1.0, 2.0, 5.0))
+    near, far = band_losses(torch.full((2, 1, 40, 48), -2.0), (1.0, 2.0, 5.0), 8).chunk(2, dim=1)
+    torch.testing.assert_close(image - mix_bands(bands, near + far), disc_blur(image, 2.0), atol=1e-5, rtol=0)
 
 
 def test_energies_tell_the_radius_of_a_blur() -> None:

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from diffcam.camera import Aperture
 from diffcam.functional.bokeh import render_bokeh_reference
 from diffcam.kernels import cpu, render_bokeh
-from diffcam.kernels.scatter import scatter_discs
+from diffcam.kernels.scatter import gather_discs, scatter_discs
 
 APERTURES = [Aperture(), Aperture(blades=6, rotation=0.3), Aperture(cat_eye=0.8), Aperture(blades=5, cat_eye=0.6)]
 
@@ -204,3 +204,14 @@ print("equal")
 def test_survives_a_fork_into_loader_workers() -> None:
     run = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=120, check=False)
     assert (run.returncode, run.stdout) == (0, "equal\n"), run.stderr
+
+
+def test_gathering_is_the_transpose_of_scattering() -> None:
+    """``<u, A x> = <A' u, x>`` for any u and x."""
+    image, disparity = hard_scene()
+    radius = 9 * (disparity - 0.4)
+    strength = 1 / (radius.square() + 0.2)
+    other = torch.rand(image.shape, generator=torch.Generator().manual_seed(1))
+    scattered, _ = scatter_discs(image, radius, strength, Aperture())
+    gathered = gather_discs(other, radius, strength, Aperture())
+    assert float((other * scattered).sum()) == pytest.approx(float((gathered * image).sum()), rel=1e-5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 
-from diffcam.models import BlurStackOutput, PatchCodec, RefocusModel, RefocusTransformer
+from diffcam.models import BlurStackOutput, DefocusRemoval, PatchCodec, RefocusModel, RefocusTransformer
 
 
 def _make_base(channels: int = 48, outputs: int | None = None, guidance: bool = False) -> FluxTransformer2DModel:
@@ -34,12 +34,12 @@ def make_base() -> Callable[..., FluxTransformer2DModel]:
 
 @pytest.fixture
 def make_model() -> Callable[..., RefocusModel]:
-    def make(patch: int = 4, **options: Any) -> RefocusModel:
+    def make(patch: int = 4, restoration: DefocusRemoval | None = None, **options: Any) -> RefocusModel:
         parametrisation = BlurStackOutput()
         codec = PatchCodec(patch)
         base = _make_base(3 * patch**2, parametrisation.channels(codec))
-        return RefocusModel(
-            codec, RefocusTransformer(base, cue_channels=parametrisation.cue_channels, **options), parametrisation
-        )
+        cues = {"cue_channels": parametrisation.cue_channels, "defocus_channels": parametrisation.defocus_channels}
+        transformer = RefocusTransformer(base, **cues, **options)
+        return RefocusModel(codec, transformer, parametrisation, restoration=restoration)
 
     return make

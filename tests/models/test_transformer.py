@@ -172,6 +172,32 @@ def test_cues_are_added_to_the_embedding_of_the_reference(make_base: MakeBase, a
         _run(transformer, inputs)
 
 
+@pytest.mark.parametrize("attention", ["full", "cached"])
+def test_defocus_cues_are_added_to_the_embedding_of_the_noisy_tokens(make_base: MakeBase, attention: Any) -> None:
+    """Cues projected as tokens are embedded do what tokens that differ by the cues do."""
+    transformer = RefocusTransformer(make_base(), attention, defocus_channels=48)
+    assert transformer.defocus_projector is not None
+    transformer.defocus_projector.load_state_dict(
+        {"weight": transformer.base.x_embedder.weight, "bias": torch.zeros_like(transformer.base.x_embedder.bias)}
+    )
+    inputs, cues = _inputs(1), _inputs(2)["noisy"]
+    conditions = transformer.conditions(inputs["reference"], inputs["disparity"], GRID)
+    found = transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], conditions, cues)
+    plain = RefocusTransformer(transformer.base, attention)
+    plain.camera_projector = transformer.camera_projector
+    torch.testing.assert_close(found, _run(plain, {**inputs, "noisy": inputs["noisy"] + cues}), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="defocus_channels"):
+        _run(transformer, inputs)
+    with pytest.raises(ValueError, match="defocus_channels"):
+        plain(
+            inputs["noisy"],
+            inputs["timestep"],
+            inputs["cameras"],
+            plain.conditions(inputs["reference"], inputs["disparity"], GRID),
+            cues,
+        )
+
+
 def test_the_timestep_reaches_the_noisy_tokens_only(make_base: MakeBase) -> None:
     transformer = RefocusTransformer(make_base(), "full")
     inputs = _inputs()

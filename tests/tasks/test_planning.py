@@ -168,6 +168,7 @@ def test_flux_configs_hold_the_recipe_on_every_machine(overlay: str, monkeypatch
         assert (task.timestep_mean, task.timestep_std, task.model.init_args.shift) == (0.0, 1.0, 1.0)
         assert task.model.init_args.transformer.init_args.rotary_theta == 10000.0
         assert task.model.init_args.parametrisation.class_path == "diffcam.models.VelocityOutput"
+        assert task.model.init_args.restoration is None
         mixture = data.mixture
         if size == 512:
             assert (mixture.init_args.equal_until, mixture.init_args.linear_to) == (1000, 2500)

@@ -25,10 +25,11 @@ SHARDS = Path(__file__).parents[2] / "data_shards"
 def _task(width: int = 1, blocks: int = 1, **options: Any) -> RefocusTask:
     parametrisation = BlurStackOutput()
     base = FluxTransformer2DModel(
-        in_channels=768, out_channels=796, num_layers=blocks, num_single_layers=blocks, attention_head_dim=32,
+        in_channels=768, out_channels=800, num_layers=blocks, num_single_layers=blocks, attention_head_dim=32,
         num_attention_heads=width, joint_attention_dim=8, pooled_projection_dim=8, axes_dims_rope=(8, 12, 12),
     )  # fmt: skip
-    transformer = RefocusTransformer(base, "cached", rotary_theta=100.0, cue_channels=parametrisation.cue_channels)
+    cues = {"cue_channels": parametrisation.cue_channels, "defocus_channels": parametrisation.defocus_channels}
+    transformer = RefocusTransformer(base, "cached", rotary_theta=100.0, **cues)
     model = RefocusModel(PatchCodec(16, 1.8), transformer, parametrisation, shift=4.0)
     optimizer = options.pop("optimizer", lambda parameters: torch.optim.AdamW(parameters, lr=2e-3))
     return RefocusTask(model, FullTraining(), optimizer=optimizer, **options)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage.data import chelsea
+from torch import Tensor
+
+from diffcam.camera import CameraBatch
+from diffcam.errors import DiffcamError
+from diffcam.kernels import render_bokeh
+from diffcam.models import DefocusRemoval, RefocusModel, load_model, load_restoration
+from diffcam.models.checkpoint import save_model
+from diffcam.models.restoration import Restored
+
+GAMMA = 2.2
+
+
+def _scene() -> tuple[Tensor, Tensor]:
+    """A photo that is sharp nearly everywhere, on three depths."""
+    photo = torch.from_numpy(chelsea()[30:286, 60:316].astype(np.float32) / 255).permute(2, 0, 1)[None]
+    disparity = torch.full((1, 1, 256, 256), 0.1)
+    disparity[..., 90:] = 0.5
+    disparity[..., 160:, :] = 0.9
+    return photo, disparity
+
+
+def _seen(bokeh: float, focus: float = 0.9) -> Tensor:
+    photo, disparity = _scene()
+    blurred = render_bokeh(photo, disparity, torch.tensor([focus]), torch.tensor([bokeh]), GAMMA)
+    return (blurred * 255).round() / 255
+
+
+def _decibels(one: Tensor, other: Tensor) -> float:
+    return float(-10 * torch.log10((one - other).square().mean()))
+
+
+@pytest.fixture(scope="module")
+def packaged() -> DefocusRemoval:
+    return load_restoration("diffcam-tiny").eval()
+
+
+@pytest.mark.parametrize("bokeh", [3.0, 8.0])
+def test_a_known_blur_is_undone(bokeh: float) -> None:
+    """Two decibels and more, by the renderer's discs; the definition of rendering knows nothing of it."""
+    photo, disparity = _scene()
+    seen, radius = _seen(bokeh), bokeh * (disparity - 0.9).abs()
+    restored = DefocusRemoval().deconvolve(seen, radius)
+    assert _decibels(restored, photo) > _decibels(seen, photo) + 2
+    in_focus = radius.expand_as(photo) == 0
+    assert _decibels(restored[in_focus], seen[in_focus]) > 40
+
+
+def test_the_blur_of_a_photo_is_estimated(packaged: DefocusRemoval) -> None:
+    _, disparity = _scene()
+    for bokeh in (4.0, 9.0):
+        radius = bokeh * (disparity - 0.9).abs()
+        assert float((packaged.estimate(_seen(bokeh), disparity) - radius).abs().mean()) < 0.3 * float(radius.mean())
+
+
+def test_what_is_sharp_stays_as_it_is(packaged: DefocusRemoval) -> None:
+    photo, disparity = _scene()
+    restored: Restored = packaged(photo, disparity)
+    assert float(restored.radius.mean()) < 0.3
+    assert _decibels(restored.image, photo) > 38
+
+
+def test_estimated_blur_is_undone(packaged: DefocusRemoval) -> None:
+    photo, disparity = _scene()
+    seen = _seen(6.0)
+    assert _decibels(packaged(seen, disparity).image, photo) > _decibels(seen, photo) + 1.5
+
+
+def test_without_depth_less_is_undone_and_nothing_broken(packaged: DefocusRemoval) -> None:
+    photo, disparity = _scene()
+    seen = _seen(6.0)
+    assert _decibels(packaged(seen, torch.zeros_like(disparity)).image, photo) > _decibels(seen, photo)
+
+
+def test_samples_of_a_batch_do_not_know_each_other(packaged: DefocusRemoval) -> None:
+    _, disparity = _scene()
+    seen = torch.cat([_seen(0.0), _seen(5.0)])
+    together = packaged(seen, disparity.expand(2, -1, -1, -1))
+    for number, one in enumerate(seen.split(1)):
+        torch.testing.assert_close(packaged(one, disparity).image, together.image[number : number + 1])
+
+
+def test_models_keep_their_restoration(tmp_path: Path, make_model: Callable[..., RefocusModel]) -> None:
+    model = make_model(attention="cached", restoration=DefocusRemoval(width=8, iterations=2))
+    save_model(model, tmp_path / "model", trained_size=256, dtype=torch.float32)
+    loaded, _ = load_model(tmp_path / "model")
+    photo, disparity = _scene()
+    photo, disparity = photo[..., :64, :64], disparity[..., :64, :64]
+    assert loaded.restoration is not None
+    assert (loaded.restoration.config.width, loaded.restoration.iterations) == (8, 2)
+    cameras = CameraBatch(torch.tensor([[0.3, 0.6]]), torch.tensor([7.0]))
+    results = []
+    for one in (model, loaded):
+        conditions = one.conditions(photo, disparity)
+        noise = one.noise(conditions, 1, torch.Generator().manual_seed(0))
+        results.append(one.sample(cameras, conditions, noise, 1))
+    torch.testing.assert_close(results[0], results[1])
+    assert not any(parameter.requires_grad for parameter in model.restoration.parameters())
+    standalone = load_restoration(str(tmp_path / "model" / "restoration"))
+    assert torch.equal(standalone.head.weight, loaded.restoration.head.weight)
+
+
+def test_a_missing_restoration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DiffcamError, match="no restoration there"):
+        load_restoration(str(tmp_path))
