@@ -15,6 +15,9 @@ PLANES = 41
 LEVELS = (0.0, *(0.5 * 1.08**number for number in range(51)))
 """Blur radii per unit of disparity that are tried, pixels: up to 23.5, steps of 8 %."""
 
+DISPARITIES = 81
+"""Disparities that cells are sorted into: steps of half a plane's."""
+
 OUTLIERS = 0.05
 """Share of cells whose likelihoods mislead: shadows, soft textures, depth edges."""
 
@@ -44,20 +47,24 @@ def fit_lens(logits_BKhw: Tensor, disparity_B1hw: Tensor, radii_K: Tensor) -> tu
         disparity_B1hw: In [0, 1].
         radii_K: Growing from 0, pixels.
     """
-    table_BKn, disparity_Bn = _with_outliers(logits_BKhw).flatten(2), disparity_B1hw.flatten(1)
-    levels_L = torch.tensor(LEVELS, device=disparity_B1hw.device)
-    best_B = torch.full((len(disparity_Bn),), -torch.inf, device=disparity_B1hw.device)
-    plane_B, level_B = torch.zeros_like(best_B), torch.zeros_like(best_B)
-    for plane in torch.linspace(0, 1, PLANES).tolist():
-        radius_BLn = levels_L[:, None] * (disparity_Bn - plane).abs()[:, None]
-        lower, share = radius_shares(radius_BLn, radii_K)
-        fit_BL = ((1 - share) * table_BKn.gather(1, lower) + share * table_BKn.gather(1, lower + 1)).sum(-1)
-        found_B, index_B = fit_BL.max(dim=1)
-        better_B = found_B > best_B
-        best_B = torch.where(better_B, found_B, best_B)
-        plane_B = torch.where(better_B, torch.full_like(plane_B, plane), plane_B)
-        level_B = torch.where(better_B, levels_L[index_B], level_B)
-    return plane_B, level_B
+    table_BKD = _by_disparity(_with_outliers(logits_BKhw), disparity_B1hw)
+    device = table_BKD.device
+    planes_P, levels_L = torch.linspace(0, 1, PLANES, device=device), torch.tensor(LEVELS, device=device)
+    depth_D = torch.linspace(0, 1, DISPARITIES, device=device)
+    radius_PLD = levels_L[:, None] * (depth_D - planes_P[:, None, None]).abs()
+    lower, share = radius_shares(radius_PLD, radii_K)
+    each = torch.arange(DISPARITIES, device=device)
+    fit_BPL = ((1 - share) * table_BKD[:, lower, each] + share * table_BKD[:, lower + 1, each]).sum(-1)
+    best_B = fit_BPL.flatten(1).argmax(dim=1)
+    return planes_P[best_B // len(levels_L)], levels_L[best_B % len(levels_L)]
+
+
+def _by_disparity(table_BKhw: Tensor, disparity_B1hw: Tensor) -> Tensor:
+    """Sums over all cells of like disparity, ``(B, K, DISPARITIES)``: all that a fit needs to know of them."""
+    index_B1n = (disparity_B1hw.clamp(0, 1) * (DISPARITIES - 1)).round().long().flatten(2)
+    table_BKn = table_BKhw.flatten(2)
+    sums = table_BKn.new_zeros(*table_BKn.shape[:2], DISPARITIES)
+    return sums.scatter_add(2, index_B1n.expand_as(table_BKn), table_BKn)
 
 
 def local_radius(logits_BKhw: Tensor, radii_K: Tensor) -> Tensor:

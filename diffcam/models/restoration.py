@@ -32,7 +32,7 @@ CELL = 8
 LEAST_RADIUS = 0.5
 """Photos with no more blur than this anywhere are left as they are."""
 
-DEPTH_MARGIN = 0.35
+DEPTH_MARGIN = 0.6
 """A lens must explain cells at least this well (nats a cell, less than their own best) for depth to be believed."""
 
 
@@ -64,7 +64,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, width: int = 64, gamma: float = 2.2, iterations: int = 10) -> None:
+    def __init__(self, width: int = 64, gamma: float = 2.2, iterations: int = 6) -> None:
         super().__init__()
         self.gamma = gamma
         self.iterations = iterations
