@@ -49,7 +49,9 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--points", type=Path, metavar="FILE", help="JSON of focus points and levels, by photo")
     parser.add_argument("--size", type=int, default=512, help="side of the square in pixels (default %(default)s)")
     parser.add_argument("--described", action="store_true", help="store no targets: they are rendered when read")
-    parser.add_argument("--gamma", type=float, default=4.0, help="gamma of the renderer (default %(default)s)")
+    parser.add_argument(
+        "--gamma", type=float, default=2.2, help="gamma of the renderer (default: the config's, %(default)s)"
+    )
     parser.add_argument("--quality", type=int, default=95, help="JPEG quality 1 to 100, or 0 for PNG")
     parser.add_argument("--seed", type=int, default=0, help="the same seed and photos give the same bytes")
     parser.add_argument("--attribution", default="", help="licence and authors, kept in every scene")

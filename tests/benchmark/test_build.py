@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ import torch
 from PIL import Image
 from skimage import data
 
-from diffcam.benchmark import DepthRenderer, Edition
+from diffcam.benchmark import Copy, DepthRenderer, Edition, run_method
 from diffcam.benchmark.build import add_build_arguments, build
+from diffcam.benchmark.command import DEFAULT_SETUP
 from diffcam.benchmark.glass import add_pane
-from diffcam.benchmark.scenes import read_points
-from diffcam.data import BokehRenderer, read_shard
+from diffcam.benchmark.scenes import BenchmarkRendering, read_points
+from diffcam.benchmark.setup import read_setup
+from diffcam.data import BokehRenderer, Scene, read_shard
 from diffcam.errors import DiffcamError
+from diffcam.metrics import MAE
+from diffcam.simulation.variants import draw_benchmark_samples
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +99,32 @@ def test_stored_targets_are_those_that_are_rendered(photos, tmp_path):
         # described ones see the disparity's 16 bits, stored ones were rendered before it was written
         torch.testing.assert_close(stored[number].targets, described[number].targets, atol=2.5 / 255, rtol=0)
     assert next(iter(read_shard(tmp_path / "described" / "benchmark-phone-000000.tar"))).variants[0].image is None
+
+
+@pytest.mark.parametrize("targets", [[], ["--described"]])
+def test_an_edition_of_another_gamma_is_refused(photos, tmp_path, targets):
+    """Stored targets would be compared with renderings of another light, described ones made in it."""
+    run_build(photos, tmp_path, "--gamma", "4", *targets)
+    edition = Edition([str(tmp_path / "*.tar")], 96, BokehRenderer(gamma=2.2))
+    reason = "benchmark-camera-000000/000000: made with gamma 4.0, but the renderer has 2.2: set gamma to 4.0"
+    with pytest.raises(DiffcamError, match=re.escape(reason)):
+        run_method("copy", Copy(), edition, [MAE()], tmp_path / "results")
+    assert len(Edition([str(tmp_path / "*.tar")], 96, BokehRenderer(gamma=4.0)).scenes()) == 3
+
+
+def test_what_is_built_by_default_runs_with_the_shipped_config(photos, tmp_path):
+    run_build(photos, tmp_path)
+    edition = read_setup(DEFAULT_SETUP).edition([str(tmp_path / "*.tar")], 96, "exact")
+    assert len(edition.scenes()) == 3
+
+
+def test_lens_pictures_are_of_a_displays_gamma():
+    """No renderer made them: what is recorded is what they were developed with."""
+    scene = draw_benchmark_samples(
+        Scene("0", torch.rand(3, 8, 8), torch.linspace(0, 1, 64).view(1, 8, 8), "raytraced", "photo"),
+        torch.Generator().manual_seed(0),
+    )
+    assert BenchmarkRendering(gamma=4.0, size=0).complete(scene, 0).metadata["gamma"] == 2.2
 
 
 def test_points_by_hand(photos, tmp_path):
