@@ -142,6 +142,18 @@ def test_points_by_hand(photos, tmp_path):
     assert astronaut.variants[0].camera.bokeh != 6
 
 
+def test_points_of_no_photo_are_named(photos, tmp_path):
+    """A misspelt name would leave its photo to the draw, unnoticed; photos that are left out by hand are no mistake."""
+    points = tmp_path / "points.json"
+    entry = {"refocus": [[0.4, 0.5, 6], [0.6, 0.6, 12]]}
+    points.write_text(json.dumps({"cofee.png": entry, "cat.png": entry, "Astronaut.png": entry}))
+    with pytest.raises(DiffcamError, match=r"--points .*: no photo .* is called cofee.png, Astronaut.png$"):
+        run_build(photos, tmp_path / "out", "--points", str(points))
+    assert not (tmp_path / "out").exists(), "nothing is made before"
+    points.write_text(json.dumps({"coffee.png": entry, "cat.png": entry}))
+    run_build(photos, tmp_path / "out", "--points", str(points), "--scenes", "1")
+
+
 def test_a_point_outside_of_the_square_is_reported(photos, tmp_path, capsys):
     points = tmp_path / "points.json"
     points.write_text(json.dumps({"coffee.png": {"refocus": [[0.05, 0.5, 6], [0.6, 0.6, 12]]}}))
