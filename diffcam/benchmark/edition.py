@@ -111,6 +111,11 @@ class Edition:
             first += len(subtasks)
         return found
 
+    @property
+    def note(self) -> str:
+        """What a reader of a table must know about rows of this edition; "" if nothing."""
+        return "" if self.perturbation is None else f"given imperfect disparity: {self.perturbation}"
+
     def identity(self) -> dict[str, Any]:
         """What results depend on: hashes of the shards and how they are shown."""
         perturbation = self.perturbation

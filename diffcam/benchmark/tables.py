@@ -64,7 +64,8 @@ def method_notes(results: Mapping[str, Results]) -> list[str]:
         failures = one.record.get("failures", {})
         if failures:
             number, reason = next(iter(failures.items()))
-            notes.append(f"{name}: {len(failures)} samples are missing; the first, {number}: {reason}")
+            start = "1 sample is missing" if len(failures) == 1 else f"{len(failures)} samples are missing; the first"
+            notes.append(f"{name}: {start}, {number}: {reason}")
     return notes
 
 
@@ -74,13 +75,11 @@ def _differences(results: Mapping[str, Results], one: Results) -> list[str]:
     edition = one.record.get("edition", {})
     if not edition:
         return []
-    found = [
+    return [
         f"run on another edition ({name} differ)"
         for name in ("shards", "resolution", "gamma", "highlights", "mode")
         if edition.get(name) != editions[0].get(name)
     ]
-    perturbation = edition.get("perturbation", "exact")
-    return found + ([] if perturbation == "exact" else [f"given imperfect disparity, {perturbation}"])
 
 
 def paper_table(number: str, results: Mapping[str, Results], interval: bool = True) -> Table:

@@ -154,7 +154,9 @@ def test_runs_of_an_ablation_stand_in_one_table(config, tmp_path, capsys):
     assert ["random", "noise", "noisy-depth"] in [line[:3] for line in lines]
     assert ["random", "masking", "(paper)"] in [line[:3] for line in lines]
     run_diffcam(["benchmark", "table", str(tmp_path / "runs"), "--config", str(config)])
-    assert "zero-depth: given imperfect disparity, {'DepthDropout': {'probability': 1.0}}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "full: made the ground truth of add bokeh from the exact disparity, but for ray-traced scenes\n" in printed
+    assert "scenes; given imperfect disparity: depth dropout, probability 1.0\n" in printed
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_result_tables(tmp_path):
     assert second.header[-1] == "SSIM ↑"
     assert second.notes == (
         "ours: twelve parameters",
-        "rival: 1 samples are missing; the first, 7: the server was not at home",
+        "rival: 1 sample is missing, 7: the server was not at home",
         "absent: not available: no weights file",
     )
 
