@@ -75,6 +75,17 @@ def test_run_then_table(config, tmp_path, capsys):
         run_diffcam(["benchmark", "table", str(output), "--config", str(config), "--source", "phone", "moon"])
     assert run_diffcam(["benchmark", "table", str(output), "--paper", "2", "3", "--format", "latex"]) == 0
     assert r"Restormer & (paper) & 0.971 & 0.044 & 0.674 & 24.12 & 0.857 \\" in capsys.readouterr().out
+    for chosen, titles in {"1": ["Refocus", "Add bokeh"], "1-bokeh": ["Add bokeh"]}.items():
+        run_diffcam(["benchmark", "table", str(output), "--paper", chosen])
+        assert re.findall(r"^(.*) \(paper, table 1\)$", capsys.readouterr().out, re.MULTILINE) == titles
+
+
+def test_help_names_the_shipped_config(capsys):
+    with pytest.raises(SystemExit):
+        run_diffcam(["benchmark", "run", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "configs/benchmark.yaml" in shown
+    assert "Path(" not in shown
 
 
 def test_a_second_run_makes_nothing(config, tmp_path, capsys):
