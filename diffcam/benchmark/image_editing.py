@@ -118,8 +118,9 @@ class ImageEditing(Method):
         """Of a dry run: write the prompts, and note what they would cost."""
         if self._prompts:
             (self._folder / "prompts.txt").write_text("".join(self._prompts), encoding="utf-8")
-            count, cost = len(self._prompts), len(self._prompts) * self.price
-            self.note = f"{self._described}; dry run: {count} requests, {cost:.2f} USD"
+            count = len(self._prompts)
+            requests = "1 request" if count == 1 else f"{count} requests"
+            self.note = f"{self._described}; dry run: {requests}, {count * self.price:.2f} USD"
 
     def spent(self) -> float:
         """US dollars that all runs on this folder have cost."""

@@ -124,6 +124,9 @@ def test_dry_run_sends_nothing(edition, tmp_path):
     assert results.record["note"].endswith("100% of the samples; dry run: 20 requests, 0.80 USD")
     run_method("editor", method, edition, [MAE()], tmp_path)
     assert results.record["note"] == read_results(tmp_path)["editor"].record["note"]
+    method.selects = lambda number, subtask: number == 3
+    run_method("one", method, edition, [MAE()], tmp_path)
+    assert method.note.endswith("dry run: 1 request, 0.04 USD")
     lines = (tmp_path / "editor" / "prompts.txt").read_text().splitlines()
     assert len(lines) == 20
     assert lines[2] == f"2\t{prompt('add_bokeh', edition[2].cameras[0])}"
