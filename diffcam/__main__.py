@@ -1,6 +1,8 @@
-"""``python -m diffcam fit ...`` is the same as ``lightning fit ...``."""
+"""``python -m diffcam`` is ``diffcam`` for the commands that this has, and ``lightning`` for all others."""
 
-from diffcam.cli import lightning_main
+import sys
+
+from diffcam.cli import COMMANDS, lightning_main, main
 
 if __name__ == "__main__":
-    lightning_main()
+    main() if sys.argv[1:2] and sys.argv[1] in COMMANDS else lightning_main()

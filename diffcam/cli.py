@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ def main() -> None:
 
 
 def lightning_main() -> None:
-    """Console script ``lightning``, and ``python -m diffcam``."""
+    """Console script ``lightning``, and ``python -m diffcam fit`` and the like."""
 
     def run() -> int:
         train()
@@ -115,7 +116,12 @@ def _refusal(error: ValueError) -> Exception:
 def _in_words(program: str, run: Callable[[], int], mendable: tuple[type[Exception], ...]) -> int:
     """Run a command; what a user can mend ends as one line instead of a traceback."""
     try:
-        return run()
+        status = run()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `head` has read enough; what is still buffered would fail again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # what a shell says of a program that such a pipe ended
     except mendable as error:
         message = " ".join(str(error).split())
         print(f"{program}: {message}", file=sys.stderr)

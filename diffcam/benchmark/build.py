@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from diffcam.benchmark.glass import GlassRendering
 from diffcam.benchmark.scenes import BenchmarkRendering, read_points
@@ -15,15 +17,19 @@ from diffcam.simulation.command import make_shards
 from diffcam.simulation.engines import LocalEngine
 from diffcam.simulation.manifest import Manifest
 from diffcam.simulation.source_options import SOURCES
+from diffcam.simulation.textures import list_photos
 from diffcam.simulation.writer import ShardJob
 
-SOURCE_NAMES = ("camera", "phone", "ai", "layered", "glass", "raytraced")
+PHOTO_SOURCES = ("camera", "phone", "ai")
+"""Those whose scenes are photos, which a points file may name."""
+
+SOURCE_NAMES = (*PHOTO_SOURCES, "layered", "glass", "raytraced")
 SCENES_PER_SHARD = 30
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``diffcam benchmark build``."""
-    for name in ("camera", "phone", "ai"):
+    for name in PHOTO_SOURCES:
         parser.add_argument(
             f"--{name}", type=Path, metavar="FOLDER", help=f"photos of the {name} part (paper: 60, 30, 60)"
         )
@@ -49,7 +55,9 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--points", type=Path, metavar="FILE", help="JSON of focus points and levels, by photo")
     parser.add_argument("--size", type=int, default=512, help="side of the square in pixels (default %(default)s)")
     parser.add_argument("--described", action="store_true", help="store no targets: they are rendered when read")
-    parser.add_argument("--gamma", type=float, default=4.0, help="gamma of the renderer (default %(default)s)")
+    parser.add_argument(
+        "--gamma", type=float, default=2.2, help="gamma of the renderer (default: the config's, %(default)s)"
+    )
     parser.add_argument("--quality", type=int, default=95, help="JPEG quality 1 to 100, or 0 for PNG")
     parser.add_argument("--seed", type=int, default=0, help="the same seed and photos give the same bytes")
     parser.add_argument("--attribution", default="", help="licence and authors, kept in every scene")
@@ -72,7 +80,7 @@ def build(args: argparse.Namespace) -> int:
             "name at least one folder of photos: --camera, --phone, --ai, --layered, --glass or --raytraced"
         )
     _check(args)
-    points = read_points(args.points) if args.points else {}
+    points = _points(args.points, [folders[name] for name in PHOTO_SOURCES if name in folders]) if args.points else {}
     options = {
         name: getattr(args, name) for name in ("seed", "gamma", "quality", "device", "attribution", "size", "described")
     }
@@ -106,6 +114,16 @@ def _build_source(args: argparse.Namespace, name: str, folder: Path, rendering: 
         for number, start in enumerate(range(0, len(source), SCENES_PER_SHARD))
     ]
     make_shards(manifest, jobs, LocalEngine(args.workers))
+
+
+def _points(path: Path, folders: Sequence[Path]) -> dict[str, Any]:
+    """The points of a file, every one of a photo that there is."""
+    points = read_points(path)
+    photos = {photo.relative_to(folder).as_posix() for folder in folders for photo in list_photos(folder)}
+    unknown = [name for name in points if name not in photos]
+    if unknown:
+        raise DiffcamError(f"--points {path}: no photo of --camera, --phone or --ai is called {', '.join(unknown)}")
+    return points
 
 
 def _check(args: argparse.Namespace) -> None:

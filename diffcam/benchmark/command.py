@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffcam.benchmark.build import add_build_arguments, build
 from diffcam.benchmark.grids import level_sweep, with_outputs, write_grids
-from diffcam.benchmark.paper import TABLES
+from diffcam.benchmark.paper import TABLES, number_of
 from diffcam.benchmark.results import Results, read_results
 from diffcam.benchmark.run import run_method
 from diffcam.benchmark.setup import Setup, read_setup
@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=Path,
             nargs="+",
             default=[DEFAULT_SETUP],
-            help="edition, metrics and methods; a later file replaces what an earlier one says (default: %(default)s)",
+            help="edition, metrics and methods; a later file replaces what an earlier one says (default: the shipped "
+            f"configs/{DEFAULT_SETUP.name})",
         )
     run_parser.add_argument("--shards", nargs="+", help="other shards than the config's")
     run_parser.add_argument("--resolution", type=int, help="another side of the square than the config's, in pixels")
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     run_parser.add_argument("--force", action="store_true", help="replace results of other settings")
     table_parser.add_argument("results", type=Path, nargs="?", default=DEFAULT_OUTPUT, help="folder of results")
-    table_parser.add_argument("--paper", nargs="*", choices=sorted(TABLES), metavar="TABLE", help=_paper_help())
+    table_parser.add_argument("--paper", nargs="*", choices=_PAPER_CHOICES, metavar="TABLE", help=_paper_help())
     table_parser.add_argument(
         "--source", nargs="+", metavar="NAME", help="only samples of these sources (default: all)"
     )
@@ -57,11 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     table_parser.add_argument("--no-intervals", action="store_true", help="leave the bootstrap intervals away")
 
 
+_PAPER_CHOICES = sorted({*TABLES, *map(number_of, TABLES)})
 FORMATS = {"text": Table.text, "markdown": Table.markdown, "latex": Table.latex}
 
 
 def _paper_help() -> str:
-    return f"tables of the paper, our rows above its printed figures: {', '.join(sorted(TABLES))} (none named: all)"
+    return (
+        "tables of the paper, our rows above its printed figures: a number, or a part of table 1: "
+        f"{', '.join(_PAPER_CHOICES)} (none named: all)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -119,7 +124,8 @@ def _table(args: argparse.Namespace) -> int:
     if args.paper is None:
         tables = result_tables(results, read_setup(*args.config).metrics, title, interval)
     else:
-        tables = [paper_table(number, results, interval) for number in args.paper or TABLES]
+        chosen = [part for part in TABLES if not args.paper or {part, number_of(part)} & {*args.paper}]
+        tables = [paper_table(part, results, interval) for part in chosen]
     print("\n\n".join(FORMATS[args.format](table) for table in tables))
     return 0
 

@@ -47,7 +47,7 @@ class Edition:
         seed: Of the perturbation.
 
     Raises:
-        DiffcamError: If there are no shards, or no scene in them has samples.
+        DiffcamError: If there are no shards, no scene in them has samples, or the renderer's gamma is not the scenes'.
     """
 
     def __init__(
@@ -75,6 +75,8 @@ class Edition:
                 f"{', '.join(self.shards)}: no scene in them has benchmark samples; "
                 "make some with 'diffcam benchmark build'"
             )
+        for entry in entries:
+            _check_gamma(entry, self.renderer.gamma)
         return entries
 
     @cached_property
@@ -109,6 +111,11 @@ class Edition:
             first += len(subtasks)
         return found
 
+    @property
+    def note(self) -> str:
+        """What a reader of a table must know about rows of this edition; "" if nothing."""
+        return "" if self.perturbation is None else f"given imperfect disparity: {self.perturbation}"
+
     def identity(self) -> dict[str, Any]:
         """What results depend on: hashes of the shards and how they are shown."""
         perturbation = self.perturbation
@@ -121,6 +128,17 @@ class Edition:
             "perturbation": "exact" if perturbation is None else {type(perturbation).__name__: vars(perturbation)},
             "seed": self.seed,
         }
+
+
+def _check_gamma(entry: SceneEntry, gamma: float) -> None:
+    """Refuse a scene whose targets are of another light than what methods and metrics are told."""
+    with entry.open() as members:
+        made_with = decode_record(entry.key, members)["metadata"].get("gamma", gamma)
+    if made_with != gamma:
+        raise DiffcamError(
+            f"{entry.name}: made with gamma {made_with}, but the renderer has {gamma:g}: "
+            f"set gamma to {made_with} in the config, or name other --shards"
+        )
 
 
 def _sha256(path: str) -> str:

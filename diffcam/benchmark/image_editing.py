@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,13 @@ class ImageEditing(Method):
         share: Share of the samples that are asked, the same ones in every run (paper: 5 %).
         budget: Most that may be spent, in US dollars.
         price: What one request costs, in US dollars.
-        dry_run: Write what would be asked to ``prompts.txt`` and send nothing.
-        base_url: Another server that speaks the API.
+        dry_run: Write what would be asked to ``prompts.txt`` and send nothing; the note says what all would cost.
+        base_url: Another server that speaks the API; None: ``OPENAI_BASE_URL`` if it is set, else OpenAI's.
         timeout: Seconds to wait for an answer.
     """
 
     parallel = False
-    without_effect = ("share", "budget", "price", "dry_run", "base_url", "timeout", "note")
+    without_effect = ("share", "budget", "price", "dry_run", "timeout", "note")
 
     def __init__(
         self,
@@ -64,10 +65,12 @@ class ImageEditing(Method):
         self.budget = budget
         self.price = price
         self.dry_run = dry_run
-        self.base_url = base_url
+        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL")
         self.timeout = timeout
-        self.note = f"{model}, prompted in words, {share:.0%} of the samples"
+        server = f" at {self.base_url}" if self.base_url else ""
+        self.note = self._described = f"{model}{server}, prompted in words, {share:.0%} of the samples"
         self._folder = Path()
+        self._prompts: list[str] = []
         self._client: Any = None
 
     def prepare(self, folder: Path) -> None:
@@ -78,7 +81,7 @@ class ImageEditing(Method):
         """
         self._folder = folder
         if self.dry_run:
-            (folder / "prompts.txt").unlink(missing_ok=True)
+            self._prompts = []
             return
         try:
             import openai
@@ -104,13 +107,20 @@ class ImageEditing(Method):
         """
         text = prompt(sample.subtask, sample.cameras[0])
         if self.dry_run:
-            with open(self._folder / "prompts.txt", "a", encoding="utf-8") as file:
-                file.write(f"{sample.index}\t{text}\n")
-            raise DiffcamError(f"dry run: nothing was sent; each request would cost {self.price:g} USD")
+            self._prompts.append(f"{sample.index}\t{text}\n")
+            raise DiffcamError("dry run: nothing was sent")
         spent = self.spent()
         if spent + self.price > self.budget + 1e-9:
             raise DiffcamError(f"the budget of {self.budget:g} USD is spent ({spent:g} USD); raise it to go on")
         return self._edit(to_picture(sample.reference), text, sample.index)
+
+    def close(self) -> None:
+        """Of a dry run: write the prompts, and note what they would cost."""
+        if self._prompts:
+            (self._folder / "prompts.txt").write_text("".join(self._prompts), encoding="utf-8")
+            count = len(self._prompts)
+            requests = "1 request" if count == 1 else f"{count} requests"
+            self.note = f"{self._described}; dry run: {requests}, {count * self.price:.2f} USD"
 
     def spent(self) -> float:
         """US dollars that all runs on this folder have cost."""

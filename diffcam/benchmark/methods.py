@@ -99,7 +99,7 @@ class DepthRenderer(Method):
         renderer: The renderer; None: gamma 4, no highlights.
     """
 
-    note = "it made the ground truth of add bokeh, from the same disparity"
+    note = "made the ground truth of add bokeh from the exact disparity, but for ray-traced scenes"
 
     def __init__(self, renderer: BokehRenderer | None = None) -> None:
         self.renderer = renderer or BokehRenderer()
@@ -193,7 +193,7 @@ class ImperfectDepth(Method):
         self.method = method
         self.perturbation = perturbation
         self.seed = seed
-        self.note = f"given imperfect disparity, {type(perturbation).__name__} {vars(perturbation)}"
+        self.note = f"given imperfect disparity: {perturbation}"
         self.keeps_outputs = method.keeps_outputs
         self.parallel = method.parallel
 

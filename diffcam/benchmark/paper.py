@@ -112,4 +112,9 @@ TABLES: dict[str, PaperTable] = {
         ),
     ),
 }
-"""By number; table 1 holds two sub-tasks and is two tables here."""
+"""By number; table 1 holds two sub-tasks and is two tables here, its parts."""
+
+
+def number_of(part: str) -> str:
+    """Number in the paper of a key of :data:`TABLES`."""
+    return part.partition("-")[0]

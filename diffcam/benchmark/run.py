@@ -163,8 +163,9 @@ def run_method(
         reason = " ".join(str(error).split())
     finally:
         method.close()
+        note = "; ".join(filter(None, (method.note, edition.note)))
         seconds = results.record.get("seconds", 0.0) + time.monotonic() - started
-        results.finish(worker.scorer.missing, failures, not_available=reason, note=method.note, seconds=seconds)
+        results.finish(worker.scorer.missing, failures, not_available=reason, note=note, seconds=seconds)
     return results
 
 

@@ -15,6 +15,7 @@ from diffcam.data.geometry import centred_window
 from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene, Variant
 from diffcam.errors import DiffcamError
+from diffcam.simulation.materials import DISPLAY_GAMMA
 from diffcam.simulation.variants import draw_benchmark_samples, render_variants, with_benchmark_samples
 from diffcam.simulation.writer import Rendering
 
@@ -41,9 +42,9 @@ class BenchmarkRendering(Rendering):
     def complete(self, scene: Scene, index: int) -> Scene:
         """The scene with samples; a pure function of scene, index and settings.
 
-        Lens pictures that a scene brings are its samples' renditions, as they are.
+        Lens pictures that a scene brings are its samples' renditions, as they are, and of the gamma of a display.
         """
-        metadata = {**scene.metadata, "gamma": self.gamma}
+        metadata = {**scene.metadata, "gamma": DISPLAY_GAMMA if scene.variants else self.gamma}
         if self.attribution:
             metadata["attribution"] = self.attribution
         cut = cut_square(replace(scene, metadata=metadata), self.size)

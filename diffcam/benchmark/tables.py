@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from diffcam.benchmark.paper import TABLES, PaperTable, Quoted
 from diffcam.benchmark.results import Results
@@ -19,7 +19,7 @@ from diffcam.metrics import (
     estimate,
     subtask_table,
 )
-from diffcam.metrics.table import format_estimate, format_missing, format_number, heading
+from diffcam.metrics.table import NONE, SUBTASKS, format_estimate, format_missing, format_number, heading
 
 QUOTED = "(paper)"
 """Stands beside every figure's row that is not measured here."""
@@ -48,7 +48,8 @@ def result_tables(
         tables.append(subtask_table(rows, further, missing, f"{title}: focus, regions, identity", interval))
     if tables:
         last = tables[-1]
-        tables[-1] = Table(last.title, last.header, last.rows, (*last.notes, *method_notes(results)))
+        notes = [*method_notes(results), *_fewer_samples({name: _rows(one, {"all"}) for name, one in results.items()})]
+        tables[-1] = Table(last.title, last.header, last.rows, (*last.notes, *notes))
     return tables
 
 
@@ -64,7 +65,8 @@ def method_notes(results: Mapping[str, Results]) -> list[str]:
         failures = one.record.get("failures", {})
         if failures:
             number, reason = next(iter(failures.items()))
-            notes.append(f"{name}: {len(failures)} samples are missing; the first, {number}: {reason}")
+            start = "1 sample is missing" if len(failures) == 1 else f"{len(failures)} samples are missing; the first"
+            notes.append(f"{name}: {start}, {number}: {reason}")
     return notes
 
 
@@ -74,13 +76,23 @@ def _differences(results: Mapping[str, Results], one: Results) -> list[str]:
     edition = one.record.get("edition", {})
     if not edition:
         return []
-    found = [
+    return [
         f"run on another edition ({name} differ)"
         for name in ("shards", "resolution", "gamma", "highlights", "mode")
         if edition.get(name) != editions[0].get(name)
     ]
-    perturbation = edition.get("perturbation", "exact")
-    return found + ([] if perturbation == "exact" else [f"given imperfect disparity, {perturbation}"])
+
+
+def _fewer_samples(rows: Mapping[str, Sequence[Row]]) -> list[str]:
+    """A note on runs that lack samples which others have, of the sub-tasks that they take part in."""
+    every = {(row.sample, row.subtask) for of_one in rows.values() for row in of_one}
+    fewer = []
+    for name, of_one in rows.items():
+        subtasks = {row.subtask for row in of_one}
+        most = sum(subtask in subtasks for _, subtask in every)
+        if len(of_one) < most:
+            fewer.append(f"{name} ({len(of_one)} of {most})")
+    return [f"scored on fewer samples than others: {', '.join(fewer)}"] if fewer else []
 
 
 def paper_table(number: str, results: Mapping[str, Results], interval: bool = True) -> Table:
@@ -96,23 +108,33 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
     missing = _missing(results)
     several = len({subtask for subtask, _ in columns}) > 1
     headings = [f"{SUBTASK_HEADINGS[subtask]}: {heading(m)}" if several else heading(m) for subtask, m in columns]
-    lines = []
-    for label, name in _measured(layout, results):
-        rows = list(results[name].rows.values())
-        lines.append((label, name, *(_cell(rows, subtask, m, missing, interval) for subtask, m in columns)))
+    named = _runs(layout, results)
+    runs = {name: results[name] for _, name in named if name in results}
+    rows = {name: _rows(one, {subtask for subtask, _ in columns}) for name, one in runs.items()}
+    lines = [
+        (label, name, *(_cell(rows[name], subtask, m, missing, interval) for subtask, m in columns))
+        for label, name in named
+        if rows.get(name)
+    ]
     lines += [_quoted_line(row, [metric for _, metric in columns]) for row in layout.rows if row.figures]
     notes = [f"{QUOTED}: printed in the paper, measured on its own benchmark, which is not public"]
     notes += [metric.note for metric in {m.column: m for _, m in columns}.values() if metric.note]
     notes += [format_missing(m.label, missing[m.column]) for _, m in columns if m.column in missing]
+    notes += [*method_notes(runs), *_fewer_samples(rows)]
+    absent = [name for _, name in named if name not in runs]
+    notes += [f"not run: {', '.join(absent)}"] if absent else []
     return Table(layout.title, ("row", "run", *headings), tuple(lines), tuple(dict.fromkeys(notes)))
 
 
-def _measured(layout: PaperTable, results: Mapping[str, Results]) -> list[tuple[str, str]]:
+def _runs(layout: PaperTable, results: Mapping[str, Results]) -> list[tuple[str, str]]:
     """Labels and names of the runs that belong in a table: those it names, or else all."""
     named = [(row.label, row.run) for row in layout.rows if row.run]
-    if named:
-        return [(label, run) for label, run in named if run in results and results[run].rows]
-    return [(name, name) for name, one in results.items() if one.rows]
+    return named or [(name, name) for name in results]
+
+
+def _rows(one: Results, subtasks: Set[str]) -> list[Row]:
+    """A run's rows of some sub-tasks."""
+    return [row for row in one.rows.values() if "all" in subtasks or row.subtask in subtasks]
 
 
 def _quoted_line(row: Quoted, metrics: Sequence[SampleMetric]) -> tuple[str, ...]:
@@ -124,6 +146,8 @@ def _quoted_line(row: Quoted, metrics: Sequence[SampleMetric]) -> tuple[str, ...
 def _cell(rows: Sequence[Row], subtask: str, metric: SampleMetric, missing: Mapping[str, str], interval: bool) -> str:
     if metric.column in missing:
         return "n/a"
+    if subtask == "all" and not {row.subtask for row in rows}.issuperset(SUBTASKS):
+        return NONE
     chosen = [row for row in rows if subtask in (row.subtask, "all")]
     return format_estimate(estimate(chosen, metric), metric.digits, interval)
 

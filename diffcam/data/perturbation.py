@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -15,6 +16,11 @@ class Perturbation(ABC):
     @abstractmethod
     def __call__(self, disparity_1HW: Tensor, generator: torch.Generator) -> Tensor:
         """Return a changed copy, ``(1, H, W)`` in [0, 1]; the argument is left as it is."""
+
+    def __str__(self) -> str:
+        """Name and settings in words, such as "gaussian noise, deviation 1.0"."""
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__).lower()
+        return ", ".join([name, *(f"{setting} {value}" for setting, value in vars(self).items())])
 
 
 class DepthDropout(Perturbation):
@@ -120,6 +126,10 @@ class Sequential(Perturbation):
         for perturbation in self.perturbations:
             disparity_1HW = perturbation(disparity_1HW, generator)
         return disparity_1HW
+
+    def __str__(self) -> str:
+        """The perturbations' words, in order."""
+        return ", then ".join(map(str, self.perturbations))
 
 
 def _check_probability(value: float) -> float:

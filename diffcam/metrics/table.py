@@ -145,6 +145,8 @@ def subtask_table(
 ) -> Table:
     """The table that a test ends with: one row a sub-task and method, one column a metric.
 
+    A method that took part in some of the sub-tasks has no row of all: its mean would be one of other tasks.
+
     Args:
         rows: Scores of one or more methods.
         metrics: The columns.
@@ -159,7 +161,7 @@ def subtask_table(
     for subtask in [*present, *others, "all"]:
         for method in methods:
             chosen = [row for row in rows if row.method == method and subtask in (row.subtask, "all")]
-            if not chosen:
+            if not chosen or (subtask == "all" and {row.subtask for row in chosen} != {*present, *others}):
                 continue
             cells = [_cell(chosen, metric, subtask, missing, interval) for metric in metrics]
             lines.append((subtask.replace("_", " "), method, str(len(chosen)), *cells))

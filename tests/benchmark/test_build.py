@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ import torch
 from PIL import Image
 from skimage import data
 
-from diffcam.benchmark import DepthRenderer, Edition
+from diffcam.benchmark import Copy, DepthRenderer, Edition, run_method
 from diffcam.benchmark.build import add_build_arguments, build
+from diffcam.benchmark.command import DEFAULT_SETUP
 from diffcam.benchmark.glass import add_pane
-from diffcam.benchmark.scenes import read_points
-from diffcam.data import BokehRenderer, read_shard
+from diffcam.benchmark.scenes import BenchmarkRendering, read_points
+from diffcam.benchmark.setup import read_setup
+from diffcam.data import BokehRenderer, Scene, read_shard
 from diffcam.errors import DiffcamError
+from diffcam.metrics import MAE
+from diffcam.simulation.variants import draw_benchmark_samples
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,32 @@ def test_stored_targets_are_those_that_are_rendered(photos, tmp_path):
     assert next(iter(read_shard(tmp_path / "described" / "benchmark-phone-000000.tar"))).variants[0].image is None
 
 
+@pytest.mark.parametrize("targets", [[], ["--described"]])
+def test_an_edition_of_another_gamma_is_refused(photos, tmp_path, targets):
+    """Stored targets would be compared with renderings of another light, described ones made in it."""
+    run_build(photos, tmp_path, "--gamma", "4", *targets)
+    edition = Edition([str(tmp_path / "*.tar")], 96, BokehRenderer(gamma=2.2))
+    reason = "benchmark-camera-000000/000000: made with gamma 4.0, but the renderer has 2.2: set gamma to 4.0"
+    with pytest.raises(DiffcamError, match=re.escape(reason)):
+        run_method("copy", Copy(), edition, [MAE()], tmp_path / "results")
+    assert len(Edition([str(tmp_path / "*.tar")], 96, BokehRenderer(gamma=4.0)).scenes()) == 3
+
+
+def test_what_is_built_by_default_runs_with_the_shipped_config(photos, tmp_path):
+    run_build(photos, tmp_path)
+    edition = read_setup(DEFAULT_SETUP).edition([str(tmp_path / "*.tar")], 96, "exact")
+    assert len(edition.scenes()) == 3
+
+
+def test_lens_pictures_are_of_a_displays_gamma():
+    """No renderer made them: what is recorded is what they were developed with."""
+    scene = draw_benchmark_samples(
+        Scene("0", torch.rand(3, 8, 8), torch.linspace(0, 1, 64).view(1, 8, 8), "raytraced", "photo"),
+        torch.Generator().manual_seed(0),
+    )
+    assert BenchmarkRendering(gamma=4.0, size=0).complete(scene, 0).metadata["gamma"] == 2.2
+
+
 def test_points_by_hand(photos, tmp_path):
     points = tmp_path / "points.json"
     entry = {"refocus": [[0.4, 0.5, 6], [0.6, 0.6, 12]], "add_bokeh": {"focus": [0.5, 0.5], "levels": [2, 7, 11, 18]}}
@@ -109,6 +140,18 @@ def test_points_by_hand(photos, tmp_path):
     row, column = (int(value * 96) for value in reversed(coffee.variants[0].camera.focus))
     assert coffee.variants[0].focus_disparity == pytest.approx(float(coffee.disparity[0, row, column]), abs=1e-4)
     assert astronaut.variants[0].camera.bokeh != 6
+
+
+def test_points_of_no_photo_are_named(photos, tmp_path):
+    """A misspelt name would leave its photo to the draw, unnoticed; photos that are left out by hand are no mistake."""
+    points = tmp_path / "points.json"
+    entry = {"refocus": [[0.4, 0.5, 6], [0.6, 0.6, 12]]}
+    points.write_text(json.dumps({"cofee.png": entry, "cat.png": entry, "Astronaut.png": entry}))
+    with pytest.raises(DiffcamError, match=r"--points .*: no photo .* is called cofee.png, Astronaut.png$"):
+        run_build(photos, tmp_path / "out", "--points", str(points))
+    assert not (tmp_path / "out").exists(), "nothing is made before"
+    points.write_text(json.dumps({"coffee.png": entry, "cat.png": entry}))
+    run_build(photos, tmp_path / "out", "--points", str(points), "--scenes", "1")
 
 
 def test_a_point_outside_of_the_square_is_reported(photos, tmp_path, capsys):

@@ -75,6 +75,17 @@ def test_run_then_table(config, tmp_path, capsys):
         run_diffcam(["benchmark", "table", str(output), "--config", str(config), "--source", "phone", "moon"])
     assert run_diffcam(["benchmark", "table", str(output), "--paper", "2", "3", "--format", "latex"]) == 0
     assert r"Restormer & (paper) & 0.971 & 0.044 & 0.674 & 24.12 & 0.857 \\" in capsys.readouterr().out
+    for chosen, titles in {"1": ["Refocus", "Add bokeh"], "1-bokeh": ["Add bokeh"]}.items():
+        run_diffcam(["benchmark", "table", str(output), "--paper", chosen])
+        assert re.findall(r"^(.*) \(paper, table 1\)$", capsys.readouterr().out, re.MULTILINE) == titles
+
+
+def test_help_names_the_shipped_config(capsys):
+    with pytest.raises(SystemExit):
+        run_diffcam(["benchmark", "run", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "configs/benchmark.yaml" in shown
+    assert "Path(" not in shown
 
 
 def test_a_second_run_makes_nothing(config, tmp_path, capsys):
@@ -154,7 +165,9 @@ def test_runs_of_an_ablation_stand_in_one_table(config, tmp_path, capsys):
     assert ["random", "noise", "noisy-depth"] in [line[:3] for line in lines]
     assert ["random", "masking", "(paper)"] in [line[:3] for line in lines]
     run_diffcam(["benchmark", "table", str(tmp_path / "runs"), "--config", str(config)])
-    assert "zero-depth: given imperfect disparity, {'DepthDropout': {'probability': 1.0}}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "full: made the ground truth of add bokeh from the exact disparity, but for ray-traced scenes\n" in printed
+    assert "scenes; given imperfect disparity: depth dropout, probability 1.0\n" in printed
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import threading
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -14,8 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from diffcam.benchmark import ImageEditing, NotAvailableError, run_method
+from diffcam.benchmark import ImageEditing, NotAvailableError, read_results, run_method
+from diffcam.benchmark.command import DEFAULT_SETUP
 from diffcam.benchmark.image_editing import fit_frame, prompt
+from diffcam.benchmark.setup import read_setup
 from diffcam.camera import Camera
 from diffcam.errors import DiffcamError
 from diffcam.metrics import MAE
@@ -118,9 +121,41 @@ def test_dry_run_sends_nothing(edition, tmp_path):
     results = run_method("editor", method, edition, [MAE()], tmp_path)
     assert results.rows == {}
     assert "nothing was sent" in results.record["failures"]["0"]
+    assert results.record["note"].endswith("100% of the samples; dry run: 20 requests, 0.80 USD")
+    run_method("editor", method, edition, [MAE()], tmp_path)
+    assert results.record["note"] == read_results(tmp_path)["editor"].record["note"]
+    method.selects = lambda number, subtask: number == 3
+    run_method("one", method, edition, [MAE()], tmp_path)
+    assert method.note.endswith("dry run: 1 request, 0.04 USD")
     lines = (tmp_path / "editor" / "prompts.txt").read_text().splitlines()
     assert len(lines) == 20
     assert lines[2] == f"2\t{prompt('add_bokeh', edition[2].cameras[0])}"
+
+
+def test_rows_of_another_server_are_not_taken_for_openais(server, edition, tmp_path, monkeypatch):
+    """Named in the config or in the environment, which the client reads by itself."""
+    monkeypatch.setattr(ImageEditing, "selects", lambda self, number, subtask: number < 1)
+    results = run_method("editor", ImageEditing(base_url=server.url), edition, [MAE()], tmp_path)
+    assert sorted(results.rows) == [0]
+    assert results.record["note"].startswith(f"gpt-image-1 at {server.url}, ")
+    with pytest.raises(DiffcamError, match="results with another method"):
+        run_method("editor", ImageEditing(), edition, [MAE()], tmp_path)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    assert sorted(run_method("editor", ImageEditing(), edition, [MAE()], tmp_path).rows) == [0]
+    assert len(server.requests) == 1
+
+
+def test_the_config_of_the_docs(tmp_path):
+    text = (DEFAULT_SETUP.parents[1] / "docs" / "benchmark.md").read_text()
+    (snippet,) = (block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "ImageEditing" in block)
+    path = tmp_path / "editor.yaml"
+    path.write_text(snippet)
+    setup = read_setup(DEFAULT_SETUP, path)
+    method = setup.methods["gpt-image"]
+    assert method.dry_run, "as it stands there it costs nothing"
+    edition = setup.edition([str(DEFAULT_SETUP.parents[1] / "data_shards" / "open-benchmark-*.tar")], None, "exact")
+    asked = sum(method.selects(n, "") for scene in edition.scenes() for n in scene.numbers)
+    assert f"{asked} requests, {asked * method.price:.2f} USD" in text
 
 
 def test_without_a_key(monkeypatch, tmp_path):

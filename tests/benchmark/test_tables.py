@@ -40,7 +40,7 @@ def test_result_tables(tmp_path):
     assert second.header[-1] == "SSIM ↑"
     assert second.notes == (
         "ours: twelve parameters",
-        "rival: 1 samples are missing; the first, 7: the server was not at home",
+        "rival: 1 sample is missing, 7: the server was not at home",
         "absent: not available: no weights file",
     )
 
@@ -93,6 +93,46 @@ def test_every_method_may_stand_in_tables_one_and_two(tmp_path):
         "Restormer",
         "DiffCamera",
     ]
+
+
+def test_papers_tables_say_what_is_missing(tmp_path):
+    """Notes of the runs that belong in the table, and of no others."""
+    results = {
+        "full": results_of(tmp_path, "full", note="a share of 5 %", failures={3: "no answer"}),
+        "no-depth": results_of(tmp_path, "no-depth", not_available="it was not trained"),
+        "no-stacking": results_of(tmp_path, "no-stacking", note="of table 5"),
+    }
+    del results["full"].rows[3]
+    results["no-depth"].rows = {}
+    table = paper_table("4", {**results, "zero-depth": results_of(tmp_path, "zero-depth")})
+    assert [cells[1] for cells in table.rows[:3]] == ["full", "zero-depth", "(paper)"]
+    assert table.notes[-5:] == (
+        "no-depth: not available: it was not trained",
+        "full: a share of 5 %",
+        "full: 1 sample is missing, 3: no answer",
+        "scored on fewer samples than others: full (7 of 8)",
+        "not run: no-dropout",
+    )
+    assert "no-stacking: of table 5" in paper_table("2", results).notes, "every run may stand there"
+
+
+def test_a_mean_of_all_needs_all_sub_tasks(tmp_path):
+    results = {name: results_of(tmp_path, name) for name in ("full", "no-depth")}
+    results["no-depth"].rows = {n: row for n, row in results["no-depth"].rows.items() if row.subtask == "remove_bokeh"}
+    table = paper_table("4", results)
+    first, second = (dict(zip(table.header, cells, strict=True)) for cells in table.rows[:2])
+    assert (first["all: MAE ↓"], first["remove: MAE ↓"]) == ("–", "0.100")
+    assert (second["all: MAE ↓"], second["remove: MAE ↓"]) == ("0.100", "0.100")
+    first, second = result_tables(results, [MAE(), SSIM()], "Test")
+    assert [cells[1] for cells in first.rows if cells[0] == "all"] == ["full"]
+    assert not any("fewer" in note for note in second.notes), "the same samples of the sub-task that both have"
+
+
+def test_fewer_samples_are_named(tmp_path):
+    results = {name: results_of(tmp_path, name) for name in ("copy", "editor")}
+    results["editor"].rows = {n: row for n, row in results["editor"].rows.items() if n in (0, 3, 5)}
+    table = result_tables(results, [MAE()], "Test")[-1]
+    assert table.notes[-1] == "scored on fewer samples than others: editor (3 of 8)"
 
 
 def test_metrics_without_weights_are_said(tmp_path):

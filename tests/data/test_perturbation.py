@@ -73,6 +73,13 @@ def test_perturbations_compose_in_order() -> None:
     assert torch.equal(Sequential([])(disparity, generator()), disparity)
 
 
+def test_perturbations_in_words() -> None:
+    assert str(RandomMasking()) == "random masking, probability 0.3"
+    assert str(Sequential([DepthDropout(1.0), GaussianNoise(2)])) == (
+        "depth dropout, probability 1.0, then gaussian noise, deviation 2"
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "value"),
     [(DepthDropout, 1.5), (RandomMasking, -0.1), (RandomRectangle, 0), (GaussianNoise, -1), (GaussianNoise, np.nan)],

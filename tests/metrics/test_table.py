@@ -79,6 +79,19 @@ def test_subtask_table():
     assert table.notes == ("LPIPS: not available: no index",)
 
 
+def test_a_row_of_all_is_a_mean_over_all_sub_tasks():
+    """Else a method that only removes bokeh would stand beside those that also add it."""
+    whole = [row("a", subtask, mae=0.1) for subtask in ("refocus", "remove_bokeh")]
+    part = [row("a", "remove_bokeh", method="deblur", mae=0.2)]
+    cells = subtask_table([*whole, *part], [MAE()], {}, "Test").rows
+    assert [line[:2] for line in cells] == [
+        ("refocus", "model"),
+        ("remove bokeh", "model"),
+        ("remove bokeh", "deblur"),
+        ("all", "model"),
+    ]
+
+
 def test_notes_name_the_backbone():
     assert "AlexNet" in subtask_table([row("a", lpips=0.1)], [LPIPS()], {}, "Test").notes[0]
 
