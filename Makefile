@@ -61,11 +61,14 @@ demo: $(INSTALLED)  ## train for a moment, print the metric table, refocus a pho
 	@printf '\nThe pictures:\n'
 	@printf '  %s\n' $(DEMO)/fit/*/samples/*.png $(SCENE).image.jpg $(DEMO)/near.jpg $(DEMO)/far.jpg
 
+# Two processes: the tests are made for one thread each. A file stays in one of them, with what it prepares.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 test: $(INSTALLED)  ## the tests that together take a few minutes
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-slow: $(OPTIONAL)  ## the tests that train, or render much
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 lint: $(INSTALLED)  ## style, format and types
 	$(BIN)/ruff check .

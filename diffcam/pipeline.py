@@ -19,6 +19,7 @@ from torch import Tensor
 
 from diffcam.camera import Camera, CameraBatch, focus_pixel, pixels_per_level
 from diffcam.errors import DiffcamError
+from diffcam.functional.bokeh import defocus_radius
 from diffcam.functional.geometry import Frame
 from diffcam.functional.upsampling import in_focus, upsample_result
 from diffcam.models.checkpoint import (
@@ -244,14 +245,15 @@ class PhotoSession:
         }
 
     def _in_focus(self, camera: Camera) -> Tensor | None:
-        """Where a camera leaves no blur, ``(1, 1, *content)``; None where depth is unknown."""
+        """Where the photo has no blur and a camera leaves none, ``(1, 1, *content)``; None where depth is unknown."""
         disparity = self.frame.from_model(self.disparity)
         if not disparity.any():
             return None
         height, width = self.frame.content
         row, column = focus_pixel(camera.focus, height, width)
-        radius = torch.tensor([camera.bokeh * pixels_per_level(height, width)])
-        return in_focus(disparity, disparity[:, 0, row, column], radius)
+        level = torch.tensor([camera.bokeh * pixels_per_level(height, width)])
+        asked = defocus_radius(disparity, disparity[:, 0, row, column], level).abs()
+        return in_focus(torch.maximum(asked, self.frame.from_model(self._conditions.own_radius).cpu()))
 
     def _read_depth(self, depth: DepthInput) -> Tensor:
         """Disparity ``(1, 1, *padded)`` in the model's frame."""

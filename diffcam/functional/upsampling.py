@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffcam.functional.bokeh import defocus_radius
 from diffcam.functional.geometry import resize
 from diffcam.functional.sharpness import luminance
 
@@ -53,10 +52,9 @@ def sharpness_gain(reference_B3HW: Tensor, result_B3HW: Tensor) -> Tensor:
     return (product + FLAT_POWER * wide_gain) / (power + FLAT_POWER)
 
 
-def in_focus(disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: Tensor) -> Tensor:
-    """Where a camera leaves no visible blur, ``(B, 1, H, W)`` in [0, 1]; arguments as of `defocus_radius`."""
-    radius = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B).abs()
-    return 1 - _step(radius, IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS)
+def in_focus(radius_B1HW: Tensor) -> Tensor:
+    """Where a blur of this radius, in solved pixels, does not show, ``(B, 1, H, W)`` in [0, 1]."""
+    return 1 - _step(radius_B1HW, IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS)
 
 
 def kept_regions(reference_B3HW: Tensor, result_B3HW: Tensor, in_focus_B1HW: Tensor | None = None) -> Tensor:
@@ -65,7 +63,7 @@ def kept_regions(reference_B3HW: Tensor, result_B3HW: Tensor, in_focus_B1HW: Ten
     Args:
         reference_B3HW: The scaled-down photo, display values.
         result_B3HW: What the model made of it, of the same size.
-        in_focus_B1HW: Where the camera is known to leave no blur (`in_focus`): a softer result is a mistake there.
+        in_focus_B1HW: Where photo and camera are known to have no blur (`in_focus`): a softer result is a mistake.
     """
     gain = sharpness_gain(reference_B3HW, result_B3HW)
     difference = _smooth(result_B3HW - reference_B3HW, 1.0).abs().amax(1, keepdim=True)

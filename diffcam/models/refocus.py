@@ -101,7 +101,7 @@ class RefocusModel(nn.Module):
         basis = self.parametrisation.basis(latents[0], restored)
         cues = self.parametrisation.cues(basis, radius_B1HW, self.codec)
         conditions = self.transformer.conditions(reference_BNC, disparity_BNC, (height // side, width // side), cues)
-        return replace(conditions, latent=latents[0], basis=basis, disparity_map=disparity_B1HW)
+        return replace(conditions, latent=latents[0], basis=basis, disparity_map=disparity_B1HW, own_radius=radius_B1HW)
 
     def velocity(self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
         """The network X of paper eq. 1, on latents.

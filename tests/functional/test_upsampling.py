@@ -112,7 +112,7 @@ def test_where_the_camera_leaves_no_blur_a_soft_result_does_not_count() -> None:
     disparity = torch.from_numpy(distance < 0)[None, None].float()  # the disc is near, the background far
     solved = resize(truth, (100, 140))
     soft = tensor(_box(tensor(_box(solved))))
-    focused = in_focus(resize(disparity, (100, 140)), torch.ones(1), torch.full((1,), 8.0))
+    focused = in_focus(8 * (1 - resize(disparity, (100, 140))))
     inside = torch.from_numpy(distance < -16)
     assert psnr(upsample_result(photo, soft), photo, inside) < 35
     assert psnr(upsample_result(photo, soft, focused), photo, inside) > 40
@@ -121,8 +121,7 @@ def test_where_the_camera_leaves_no_blur_a_soft_result_does_not_count() -> None:
 
 
 def test_in_focus_ends_between_half_a_pixel_and_one_and_a_half() -> None:
-    disparity = torch.tensor([0.5, 0.54, 0.6, 0.66, 0.3])[None, None, None]
-    region = in_focus(disparity, torch.tensor([0.5]), torch.tensor([10.0]))  # radii 0, 0.4, 1, 1.6, 2
+    region = in_focus(torch.tensor([0.0, 0.4, 1.0, 1.6, 2.0])[None, None, None])
     torch.testing.assert_close(region[0, 0, 0], torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0]), atol=1e-4, rtol=0)
 
 
