@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import struct
+import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line
 
 MAX_PIXELS = 120_000_000
 """A header that claims more is refused before memory is taken for it."""
@@ -80,8 +82,10 @@ def load_disparity(
         raise DiffcamError(f"{path}: not a disparity map; use {', '.join(_READERS)}")
     try:
         values = reader(path)
-    except (OSError, ValueError, EOFError, SyntaxError, struct.error, RuntimeError) as error:
-        raise DiffcamError(f"{path}: cannot be read as a disparity map ({' '.join(str(error).split())})") from error
+    except DiffcamError:
+        raise
+    except Exception as error:  # a damaged file can make a decoder raise anything
+        raise DiffcamError(f"{path}: cannot be read as a disparity map ({first_line(error)})") from error
     disparity_1HW = torch.from_numpy(_checked(path, values, inverse, fill))[None]
     if size is not None and tuple(disparity_1HW.shape[1:]) != size:
         disparity_1HW = resize_disparity(disparity_1HW, size)
@@ -117,17 +121,32 @@ def _checked(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.nd
     return fill_holes(values) if wrong else values
 
 
+def _check_size(*sides: int) -> None:
+    """Refuse what is larger than any map, by its header.
+
+    Raises:
+        ValueError: Naming the size.
+    """
+    if min(sides) < 0 or math.prod(sides) > MAX_PIXELS:
+        raise ValueError(f"{'x'.join(map(str, sides))} pixels are too many")
+
+
 def _read_picture(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        if picture.width * picture.height > MAX_PIXELS:
-            raise ValueError(f"{picture.width}x{picture.height} pixels are too many")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked next
+        picture = Image.open(path, formats=("PNG", "TIFF"))
+    with picture:
+        _check_size(*picture.size)
         if picture.mode == "P":
             raise ValueError("a palette picture has no order of values")
         return np.array(picture)
 
 
 def _read_numpy(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
+    with np.errstate(over="ignore"):  # of a header's sides; such an array is longer than its file
+        values = open_memmap(path, mode="r")  # maps what is in the file, takes no memory for what is not
+    _check_size(values.size)
+    return values
 
 
 def _read_pfm(path: Path) -> np.ndarray:
@@ -139,8 +158,7 @@ def _read_pfm(path: Path) -> np.ndarray:
         width, height = (int(number) for number in file.readline().split())
         order = "<" if float(file.readline()) < 0 else ">"
         channels = 3 if kind == b"PF" else 1
-        if not 0 < width * height <= MAX_PIXELS:
-            raise ValueError(f"{width}x{height} pixels")
+        _check_size(width, height)
         data = file.read(4 * width * height * channels)
     if len(data) != 4 * width * height * channels:
         raise ValueError("the file ends before its last row")
@@ -152,6 +170,10 @@ def _read_exr(path: Path) -> np.ndarray:
         import OpenEXR
     except ImportError as error:
         raise DiffcamError(f"{path}: reading EXR needs the package openexr: pip install openexr") from error
+    with OpenEXR.File(str(path), header_only=True) as file:
+        for part in file.parts:
+            first, last = part.header["dataWindow"]
+            _check_size(*(int(side) + 1 for side in last.astype(np.int64) - first))
     with OpenEXR.File(str(path)) as file:
         channels = {name: channel.pixels for name, channel in file.channels().items()}
     if not channels:

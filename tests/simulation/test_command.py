@@ -176,6 +176,15 @@ def test_photos_with_maps(camera_folder: Path, capsys) -> None:
         assert any(name in line and reason in line for line in skipped)
 
 
+def test_a_map_that_claims_too_much_is_left_out(camera_folder: Path, capsys) -> None:
+    with open(camera_folder / "maps" / "nan.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (200000, 2000000)})
+    options = ("--output", camera_folder / "out", "--source", "camera", "--disparity", camera_folder / "maps")
+    assert simulate(camera_folder / "photos", *options, "--size", 128, "--workers", 1) == 0
+    assert len(list(read_shard(camera_folder / "out" / "scenes-000000.tar"))) == 1
+    assert "nan.npy: cannot be read" in capsys.readouterr().err
+
+
 def test_holes_are_filled_where_asked(camera_folder: Path) -> None:
     options = ("--output", camera_folder / "out", "--source", "phone", "--disparity", camera_folder / "maps")
     simulate(camera_folder / "photos", *options, "--size", 128, "--fill-holes", "--threshold", 0, "--workers", 1)

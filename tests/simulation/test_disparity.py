@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -111,6 +114,50 @@ def bad_pfm_size(path):
     (path / "x.pfm").write_bytes(b"Pf\n1000000 1000000\n-1\n\0\0\0\0")
 
 
+def bad_pfm_negative(path):
+    (path / "x.pfm").write_bytes(b"Pf\n-4 -5\n-1\n" + bytes(80))
+
+
+def header_of_png(colour_type, bits):
+    """A picture that is a header of 20000x20000 pixels and nothing more."""
+    header = struct.pack(">IIBBBBB", 20000, 20000, bits, colour_type, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    lines = (struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(lines)
+
+
+def bad_png_size(path):
+    (path / "x.png").write_bytes(header_of_png(colour_type=2, bits=8))
+
+
+def bad_grey_png_size(path):
+    (path / "x.png").write_bytes(header_of_png(colour_type=0, bits=16))
+
+
+def bad_npy_size(path):
+    with open(path / "x.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (200000, 2000000)})
+
+
+def bad_npy_that_is_long(path):
+    np.lib.format.open_memmap(path / "x.npy", mode="w+", dtype=np.uint8, shape=(20000, 20000))
+
+
+def bad_exr_size(path):
+    write_exr(path / "x.exr", np.zeros((7, 11)))
+    small, large = np.int32([0, 0, 10, 6]).tobytes(), np.int32([0, 0, 99999, 99999]).tobytes()
+    (path / "x.exr").write_bytes((path / "x.exr").read_bytes().replace(small, large))
+
+
+def bad_archive(path):
+    with open(path / "x.npy", "wb") as file:
+        np.savez(file, np.zeros((3, 3)))
+
+
+def bad_jpeg(path):
+    Image.new("L", (4, 4)).save(path / "x.png", "JPEG")
+
+
 def bad_suffix(path):
     (path / "x.txt").write_text("1 2 3")
 
@@ -132,6 +179,14 @@ def bad_palette(path):
         (bad_exr, "cannot be read"),
         (bad_pfm, "ends before"),
         (bad_pfm_size, "1000000x1000000"),
+        (bad_pfm_negative, "-4x-5"),
+        (bad_png_size, "400000000 pixels"),
+        (bad_grey_png_size, "400000000 pixels"),
+        (bad_npy_size, "cannot be read"),
+        (bad_npy_that_is_long, "400000000 pixels"),
+        (bad_exr_size, "100000x100000"),
+        (bad_archive, "cannot be read"),
+        (bad_jpeg, "cannot be read"),
         (bad_suffix, "not a disparity map"),
         (bad_palette, "palette"),
     ],
