@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diffcam.camera import Camera, CameraBatch, focus_pixel, pixels_per_level
 from diffcam.errors import DiffcamError
-from diffcam.functional.geometry import Frame
+from diffcam.functional.geometry import Frame, same_frame
 from diffcam.functional.upsampling import in_focus, upsample_result
 from diffcam.models.checkpoint import (
     RefocusSettings,
@@ -285,7 +285,7 @@ def _disparity(depth: NDArray[Any] | Tensor | Image.Image, photo: Photo) -> Tens
     if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
         raise DiffcamError("the depth map must hold finite disparities in [0, 1], 0 farthest and 1 nearest")
     width, height = photo.size
-    if abs(array.shape[1] / array.shape[0] - width / height) > 0.02 * width / height:
+    if not same_frame((array.shape[0], array.shape[1]), (height, width)):
         sizes = f"the depth map is {array.shape[1]}x{array.shape[0]}, {photo.name} is {width}x{height}"
         raise DiffcamError(f"{sizes}: they must show the same frame")
     return torch.from_numpy(array)[None, None]

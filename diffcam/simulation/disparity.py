@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.errors import DiffcamError, first_line
+from diffcam.functional.geometry import same_frame
 
 MAX_PIXELS = 120_000_000
 """A header that claims more is refused before memory is taken for it."""
@@ -65,8 +66,8 @@ def load_disparity(
 
     Args:
         path: The file; its suffix says the format.
-        size: Height and width to bring the map to; None keeps its own. Nearest neighbour where it grows, so that no
-            disparity appears that no surface has; area average where it shrinks.
+        size: Height and width to bring the map to, of its own aspect; None keeps its own. Nearest neighbour where it
+            grows, so that no disparity appears that no surface has; area average where it shrinks.
         inverse: The map holds depth (large is far) and is inverted; depth must be positive.
         fill: Fill pixels without a value by :func:`fill_holes`; otherwise a map with such pixels is refused.
 
@@ -74,7 +75,8 @@ def load_disparity(
         ``(1, H, W)`` float32 in [0, 1], 0 farthest, 1 nearest.
 
     Raises:
-        DiffcamError: If the file cannot be read, is no single-channel map, or holds a number that is not finite.
+        DiffcamError: If the file cannot be read, is no single-channel map, or holds a number that is not
+            finite, or has another aspect than asked for.
     """
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
@@ -87,7 +89,13 @@ def load_disparity(
     except Exception as error:  # a damaged file can make a decoder raise anything
         raise DiffcamError(f"{path}: cannot be read as a disparity map ({first_line(error)})") from error
     disparity_1HW = torch.from_numpy(_checked(path, values, inverse, fill))[None]
-    if size is not None and tuple(disparity_1HW.shape[1:]) != size:
+    if size is not None:
+        height, width = disparity_1HW.shape[1:]
+        if not same_frame((height, width), size):
+            raise DiffcamError(
+                f"{path}: a map of {width}x{height} for a photo that is scaled to {size[1]}x{size[0]}; they must show "
+                "the same frame, the map turned as the photo is by its EXIF orientation"
+            )
         disparity_1HW = resize_disparity(disparity_1HW, size)
     return normalise_disparity(disparity_1HW)
 

@@ -185,6 +185,16 @@ def test_a_map_that_claims_too_much_is_left_out(camera_folder: Path, capsys) -> 
     assert "nan.npy: cannot be read" in capsys.readouterr().err
 
 
+def test_a_map_of_another_aspect_is_left_out_not_stretched(camera_folder: Path, capsys) -> None:
+    np.save(camera_folder / "maps" / "nan.npy", np.random.default_rng(0).random((320, 256)))
+    options = ("--output", camera_folder / "out", "--source", "camera", "--disparity", camera_folder / "maps")
+    simulate(camera_folder / "photos", *options, "--size", 128, "--workers", 1)
+    assert len(list(read_shard(camera_folder / "out" / "scenes-000000.tar"))) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "nan.npy" in line]
+    for part in ("skipped", "256x320", "160x128", "EXIF orientation"):
+        assert part in line
+
+
 def test_holes_are_filled_where_asked(camera_folder: Path) -> None:
     options = ("--output", camera_folder / "out", "--source", "phone", "--disparity", camera_folder / "maps")
     simulate(camera_folder / "photos", *options, "--size", 128, "--fill-holes", "--threshold", 0, "--workers", 1)
