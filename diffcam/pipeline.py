@@ -37,7 +37,7 @@ from diffcam.photo import Photo
 logger = logging.getLogger(__name__)
 
 DepthInput = None | Literal["none"] | NDArray[Any] | Tensor | Image.Image
-"""A disparity map, 0 farthest and 1 nearest (integers: 0 to their type's largest); ``none``: no map; None: estimate."""
+"""A disparity map, used as given: 0 farthest, 1 (or an integer type's largest) nearest; ``none``; None: estimate."""
 
 MAX_ASPECT = 4
 """Longest frame that the model solves, in short sides; longer photos are solved smaller."""
@@ -275,11 +275,13 @@ def _disparity(depth: NDArray[Any] | Tensor | Image.Image, photo: Photo) -> Tens
     """
     array = depth.detach().cpu().numpy() if isinstance(depth, Tensor) else np.asarray(depth)
     if np.issubdtype(array.dtype, np.integer):
-        bits = np.uint16 if array.dtype == np.int32 else array.dtype  # Pillow holds 16-bit grey in 32-bit integers
+        bits = array.dtype if array.dtype.itemsize <= 2 else np.uint16  # Pillow holds 16-bit grey in 32-bit integers
         array = array / np.iinfo(bits).max
-    array = np.squeeze(array.astype(np.float32))
-    if array.ndim == 3 and np.ptp(array, axis=-1).max() == 0:
-        array = array[..., 0]
+    array = array.astype(np.float32)
+    while array.ndim > 2 and array.shape[0] == 1 and not isinstance(depth, Image.Image):
+        array = array[0]
+    if array.ndim == 3 and array.shape[-1] in (1, 3, 4) and (array[..., :1] == array[..., :3]).all():
+        array = array[..., 0]  # grey saved as RGB
     if array.ndim != 2 or array.size == 0:
         raise DiffcamError(f"the depth map must have a single channel, got an array of shape {array.shape}")
     if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:

@@ -87,6 +87,16 @@ def test_depth_is_used_as_given(pipeline: RefocusPipeline, photo: Image.Image) -
     for frame in frames[1:]:
         torch.testing.assert_close(frame, frames[0], atol=1e-3, rtol=0)
     assert pipeline.open(photo, "none").disparity.abs().max() == 0
+    narrow = np.uint8(60 + 40 * ramp)  # neither stretched to 0 and 1 nor, in wider integers, taken for nothing
+    for depth in (narrow, Image.fromarray(narrow).convert("RGB"), (narrow.astype(np.int64) * 257)):
+        given = pipeline.open(photo, depth).disparity
+        assert (given.min().item(), given.max().item()) == pytest.approx((60 / 255, 100 / 255), abs=3e-3)
+
+
+def test_a_map_of_one_pixel_is_read(pipeline: RefocusPipeline) -> None:
+    dot = Image.new("RGB", (1, 1), (51, 51, 51))
+    for depth in (dot, dot.convert("L"), dot.convert("RGBA"), np.full((1, 1), 0.2), torch.full((1, 1, 1), 0.2)):
+        assert pipeline.open(dot, depth).disparity.unique().tolist() == pytest.approx([0.2])
 
 
 @pytest.mark.parametrize(

@@ -75,20 +75,11 @@ def load_disparity(
         ``(1, H, W)`` float32 in [0, 1], 0 farthest, 1 nearest.
 
     Raises:
-        DiffcamError: If the file cannot be read, is no single-channel map, or holds a number that is not
+        DiffcamError: If the file cannot be read, is no single-channel map, holds a number that is not
             finite, or has another aspect than asked for.
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DiffcamError(f"{path}: not a disparity map; use {', '.join(_READERS)}")
-    try:
-        values = reader(path)
-    except DiffcamError:
-        raise
-    except Exception as error:  # a damaged file can make a decoder raise anything
-        raise DiffcamError(f"{path}: cannot be read as a disparity map ({first_line(error)})") from error
-    disparity_1HW = torch.from_numpy(_checked(path, values, inverse, fill))[None]
+    disparity_1HW = torch.from_numpy(_finite(path, _read(path), inverse, fill))[None]
     if size is not None:
         height, width = disparity_1HW.shape[1:]
         if not same_frame((height, width), size):
@@ -100,24 +91,61 @@ def load_disparity(
     return normalise_disparity(disparity_1HW)
 
 
+def read_disparity(path: str | Path, *, inverse: bool = False, fill: bool = False) -> np.ndarray:
+    """Read a disparity map as :class:`diffcam.pipeline.RefocusPipeline` takes it: as given.
+
+    Integers keep their type, whose largest value is 1, and floats in [0, 1] are left alone. Only what has no such
+    scale, floats beyond it and depth that is inverted, is normalised.
+
+    Args:
+        path: See :func:`load_disparity`.
+        inverse: See :func:`load_disparity`.
+        fill: See :func:`load_disparity`.
+
+    Returns:
+        ``(H, W)``, integers or float32 in [0, 1].
+
+    Raises:
+        DiffcamError: If the file cannot be read, is no single-channel map, or holds a number that is not finite.
+    """
+    path = Path(path)
+    values = _read(path)
+    if values.dtype.kind in "iu" and not inverse and values.min() >= 0 and values.max() <= 65535:
+        return np.array(values)
+    values = _finite(path, values, inverse, fill)
+    if inverse or values.min() < 0 or values.max() > 1:
+        return normalise_disparity(torch.from_numpy(values)).numpy()
+    return values
+
+
 def resize_disparity(disparity_1HW: Tensor, size: tuple[int, int]) -> Tensor:
     """Bring a map to another size; disparity edges stay edges where it grows."""
     shrinks = size[0] <= disparity_1HW.shape[1] and size[1] <= disparity_1HW.shape[2]
     return F.interpolate(disparity_1HW[None], size, mode="area" if shrinks else "nearest-exact")[0]
 
 
-def _checked(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.ndarray:
-    """The map as float32 (H, W), refused if it cannot be one."""
-    while values.ndim > 2 and values.shape[0] == 1:
-        values = values[0]
-    if values.ndim == 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    if values.ndim == 3 and values.shape[-1] in (3, 4) and (values[..., :1] == values[..., :3]).all():
+def _read(path: Path) -> np.ndarray:
+    """The map as it lies in the file, (H, W), refused if it cannot be one."""
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DiffcamError(f"{path}: not a disparity map; use {', '.join(_READERS)}")
+    try:
+        values = reader(path)
+    except DiffcamError:
+        raise
+    except Exception as error:  # a damaged file can make a decoder raise anything
+        raise DiffcamError(f"{path}: cannot be read as a disparity map ({first_line(error)})") from error
+    if values.ndim == 3 and values.shape[-1] in (1, 3, 4) and (values[..., :1] == values[..., :3]).all():
         values = values[..., 0]  # grey saved as RGB
     if values.ndim != 2 or values.size == 0:
         raise DiffcamError(f"{path}: must hold one value a pixel, has the shape {values.shape}; save a grey map")
     if values.dtype.kind not in "fiu":
         raise DiffcamError(f"{path}: must hold real numbers, holds {values.dtype}; save it as float32")
+    return values
+
+
+def _finite(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.ndarray:
+    """The map as float32 disparity without holes, refused if it has some that are not to be filled."""
     values = values.astype(np.float32)
     if inverse:
         if np.nanmin(values) <= 0:
@@ -153,7 +181,9 @@ def _read_picture(path: Path) -> np.ndarray:
 def _read_numpy(path: Path) -> np.ndarray:
     with np.errstate(over="ignore"):  # of a header's sides; such an array is longer than its file
         values = open_memmap(path, mode="r")  # maps what is in the file, takes no memory for what is not
-    _check_size(values.size)
+    while values.ndim > 2 and values.shape[0] == 1:
+        values = values[0]
+    _check_size(*values.shape[:2])
     return values
 
 
