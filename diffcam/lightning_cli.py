@@ -18,7 +18,7 @@ _CALLABLE = re.compile(r"Type \S.* expects a function or a callable class: (.*)\
 
 
 class CheckedCLI(LightningCLI):
-    """LightningCLI that looks at the checkpoint before anything is built."""
+    """LightningCLI that looks at the checkpoint before anything is built, and keeps no predictions."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line and its configs.
@@ -33,6 +33,10 @@ class CheckedCLI(LightningCLI):
                 read_checkpoint(Path(path))
             except DiffcamError as error:
                 raise DiffcamError(f"--ckpt_path {error}") from error
+
+    def before_predict(self) -> None:
+        """Pictures go to files; all of them would not fit in memory."""
+        self.config_init["predict"]["return_predictions"] = False
 
 
 def complaint(message: str) -> str:
