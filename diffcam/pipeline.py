@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffcam.camera import Camera, CameraBatch, focus_pixel, pixels_per_level
+from diffcam.camera import Aperture, Camera, CameraBatch, focus_pixel, pixels_per_level
 from diffcam.errors import DiffcamError
 from diffcam.functional.geometry import Frame, same_frame
 from diffcam.functional.upsampling import in_focus, upsample_result
@@ -217,6 +217,10 @@ class PhotoSession:
         model = self._pipeline.model
         generator = generator if generator is not None else torch.Generator().manual_seed(seed)
         frame = self.frame
+        if any(one.aperture != Aperture() for one in cameras):
+            logger.warning(
+                "%s: the model draws round openings alone, the camera's aperture is left out", self.photo.name
+            )
         asked = [Camera(frame.focus(one.focus), frame.bokeh(one.bokeh), one.aperture) for one in cameras]
         batch = CameraBatch.from_cameras(asked).to(self._conditions.reference.device)
         noise = model.noise(self._conditions, 1, generator).expand(len(cameras), -1, -1, -1)

@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 import diffcam
-from diffcam.camera import Camera
+from diffcam.camera import Aperture, Camera
 from diffcam.errors import DiffcamError
 from diffcam.pipeline import RefocusPipeline
 
@@ -120,6 +120,17 @@ def test_without_depth_a_notice_is_given(
     with caplog.at_level(logging.WARNING):
         pipeline.open(photo)
     assert "without depth" in caplog.text
+
+
+def test_an_opening_that_the_model_cannot_draw_is_told_of_once(
+    pipeline: RefocusPipeline, photo: Image.Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        pipeline(photo, [Camera((0.5, 0.5), 4.0)] * 2, "none", steps=1)
+        assert caplog.text == ""
+        pipeline(photo, [Camera((0.5, 0.5), 4.0, Aperture(blades=6))] * 2, "none", steps=1)
+    (line,) = caplog.messages
+    assert "aperture is left out" in line
 
 
 def test_an_estimator_is_asked_where_no_map_is_given(photo: Image.Image) -> None:
