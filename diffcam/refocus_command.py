@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from diffcam.simulation.disparity import read_disparity
 
 MAX_STEPS = 1000
 
+_NEGATIVE = re.compile(r"-[\d.]+(,-?[\d.]+)?$")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``diffcam refocus``."""
+    parser._negative_number_matcher = _NEGATIVE  # otherwise argparse takes a focus left of the image for an option
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="any JPEG, PNG, TIFF or WebP file")
     parser.add_argument(
         "--focus",
@@ -60,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     width, height = photo.size
     camera = Camera(focus_fractions(_numbers(args.focus), height, width), args.bokeh)
     output = check_output(args.output or _beside(args.photo), photo, args.force)
+    if output.exists() and output.samefile(args.photo):
+        raise DiffcamError(f"--output {output}: is the photo itself, which is left alone; name another file")
     depth = args.depth
     if depth not in (None, "none"):
         depth = read_disparity(depth, inverse=args.inverse, fill=args.fill_holes)

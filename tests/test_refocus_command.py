@@ -122,6 +122,8 @@ def test_one_pixel_is_refocused(tmp_path: Path, model_folder: Path) -> None:
     ("options", "message"),
     [
         (["--focus", "1.2,0.5", "--bokeh", "5"], "focus must lie inside the image"),
+        (["--focus", "-0.1,0.5", "--bokeh", "5"], "focus must lie inside the image"),
+        (["--focus", "-20,-30", "--bokeh", "5"], "focus must lie inside the image"),
         (["--focus", "500,20", "--bokeh", "5"], "outside the image of 130x90 pixels"),
         (["--focus", "middle", "--bokeh", "5"], "must be two numbers"),
         (["--focus", "0.5,nan", "--bokeh", "5"], "focus must lie inside the image"),
@@ -160,6 +162,19 @@ def test_nothing_is_overwritten_without_force(
     assert output.read_bytes() == b"precious"
     assert refocus(photo, model_folder, *arguments, "--force") == 0
     assert Image.open(output).size == (130, 90)
+
+
+def test_the_photo_itself_is_never_replaced(
+    photo: Path, model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = photo.read_bytes()
+    (photo.parent / "other").mkdir()
+    link = photo.with_name("link.jpg")
+    link.symlink_to(photo)
+    for output in (photo, photo.parent / "other" / ".." / photo.name, link):
+        arguments = ["--focus", "0.5,0.5", "--bokeh", "5", "--output", str(output), "--force"]
+        assert "is the photo itself" in complaint(capsys, monkeypatch, str(photo), *arguments)
+    assert photo.read_bytes() == before
 
 
 def test_pixels_name_their_centres() -> None:

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from diffcam.errors import DiffcamError, first_line
 from diffcam.kernels import MODES
-from diffcam.photo import open_photo
-from diffcam.simulation.all_in_focus import AllInFocus, Sharpness, write_review
+from diffcam.photo import check_output, open_photo
+from diffcam.simulation.all_in_focus import REVIEW_PHOTOS, AllInFocus, Sharpness, write_review
 from diffcam.simulation.engines import Engine, LocalEngine, RayEngine
 from diffcam.simulation.manifest import Manifest
 from diffcam.simulation.progress import Progress
@@ -39,6 +38,7 @@ _RANGES = {
     "workers": (1, 1024),
     "quality": (0, 100),
     "gamma": (1, 5),
+    "threshold": (0, 100),
 }
 
 
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DiffcamError: If the input or an option does not fit.
     """
+    _check_ranges(args)
     if args.review:
         return _review(args)
     _check(args)
@@ -161,6 +162,13 @@ def make_shards(manifest: Manifest, jobs: Sequence[ShardJob], engine: Engine) ->
     return 0
 
 
+def _check_ranges(args: argparse.Namespace) -> None:
+    for option, (least, most) in _RANGES.items():
+        value = getattr(args, option)
+        if value is not None and not least <= value <= most:
+            raise DiffcamError(f"--{option.replace('_', '-')} {value}: must lie in {least} to {most}")
+
+
 def _check(args: argparse.Namespace) -> None:
     """Refuse options that make no sense, before any work.
 
@@ -169,10 +177,6 @@ def _check(args: argparse.Namespace) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]+", args.name):
         raise DiffcamError(f"--name {args.name!r}: must be letters, digits, '_' and '-'")
-    for option, (least, most) in _RANGES.items():
-        value = getattr(args, option)
-        if value is not None and not least <= value <= most:
-            raise DiffcamError(f"--{option.replace('_', '-')} {value}: must lie in {least} to {most}")
     if args.benchmark and args.variants:
         raise DiffcamError("--benchmark draws its own renditions: leave --variants away")
     if args.output is None:
@@ -186,20 +190,23 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _review(args: argparse.Namespace) -> int:
-    """Measure every photo of the folder and write the contact sheet."""
-    if args.review.exists() and not args.force:
-        raise DiffcamError(f"--review {args.review}: exists already; choose another, or --force")
-    measured: list[tuple[str, Image.Image, Sharpness]] = []
+    """Measure every photo of the folder and write the contact sheet of those nearest to the threshold."""
+    check_output(args.review, force=args.force)
+    measured: list[tuple[Path, Sharpness]] = []
     accepts = AllInFocus(args.threshold)
     for path in photos_of(args):
         try:
-            sharpness = accepts.measure(open_photo(path).tensor())
-            measured.append((path.name, load_reduced(path, 240), sharpness))
+            photo = open_photo(path, path.relative_to(args.folder).as_posix())
         except DiffcamError as error:
             print(f"left out: {error}", file=sys.stderr)
-    accepted = sum(sharpness.score >= args.threshold for _, _, sharpness in measured)
-    write_review(args.review, measured, args.threshold)
+            continue
+        measured.append((path, accepts.measure(photo.tensor())))
+    shown = sorted(measured, key=lambda item: abs(item[1].score - args.threshold))[:REVIEW_PHOTOS]
+    write_review(args.review, [(path.name, load_reduced(path, 240), sharp) for path, sharp in shown], args.threshold)
+    accepted = sum(sharpness.score >= args.threshold for _, sharpness in measured)
     print(f"{args.review}: {accepted} of {len(measured)} photos are in focus everywhere (threshold {args.threshold:g})")
+    if len(shown) < len(measured):
+        print(f"the sheet shows the {len(shown)} nearest to the threshold")
     return 0
 
 

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import ndimage
 
 from diffcam.data.shards import read_shard, write_shard
 from diffcam.errors import DiffcamError
+from diffcam.photo import WRITABLE_SUFFIXES
 from diffcam.simulation import command
+from diffcam.simulation.all_in_focus import REVIEW_PHOTOS, Sharpness, write_review
 
 LAYERED = ("--size", "96", "--scenes", "6", "--scenes-per-shard", "2", "--variants", "2", "--quality", "90")
 
@@ -210,6 +213,48 @@ def test_review_writes_a_contact_sheet_and_no_shard(camera_folder: Path, capsys)
     assert not (camera_folder / "out").exists()
 
 
+def test_review_of_a_large_folder_shows_those_near_the_threshold(camera_folder: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(command, "REVIEW_PHOTOS", 2)
+    sheet = camera_folder / "sheet.png"
+    simulate(camera_folder / "photos", "--review", sheet, "--threshold", 0.2)
+    printed = capsys.readouterr().out
+    assert "3 of 4 photos" in printed
+    assert "the 2 nearest" in printed
+    shown = np.asarray(Image.open(sheet))
+    assert shown.shape == (240, 480, 3)
+    assert tuple(shown[1, 360]) == (255, 0, 0)  # the blurred one, which is nearest to the threshold, is shown
+
+
+def test_every_format_holds_the_largest_review(tmp_path: Path) -> None:
+    photo = ("a.jpg", Image.new("RGB", (24, 24)), Sharpness(0.3, torch.full((1, 1), 0.3), 1.0))
+    for suffix in WRITABLE_SUFFIXES:
+        write_review(tmp_path / f"sheet{suffix}", [photo] * REVIEW_PHOTOS, 0.2)
+        assert Image.open(tmp_path / f"sheet{suffix}").size == (1440, 67 * 240)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "message"),
+    [("sheet.xyz", "cannot write this format"), ("nowhere/sheet.png", "no folder"), ("old.png", "exists already")],
+)
+def test_a_review_that_cannot_be_written_is_refused_before_measuring(
+    camera_folder: Path, monkeypatch, sheet: str, message: str
+) -> None:
+    (camera_folder / "old.png").write_bytes(b"mine")
+    monkeypatch.setattr(command, "open_photo", None)
+    with pytest.raises(DiffcamError, match=message):
+        simulate(camera_folder / "photos", "--review", camera_folder / sheet)
+
+
+def test_photos_that_are_skipped_are_named_by_their_path_in_the_folder(camera_folder: Path, capsys) -> None:
+    (camera_folder / "photos" / "more").mkdir()
+    (camera_folder / "photos" / "more" / "good.png").write_bytes(b"no picture")
+    options = ("--output", camera_folder / "out", "--source", "camera", "--disparity", camera_folder / "maps")
+    simulate(camera_folder / "photos", *options, "--size", 128, "--workers", 1)
+    assert "skipped: more/good.png: " in capsys.readouterr().err
+    simulate(camera_folder / "photos", "--review", camera_folder / "sheet.png")
+    assert "left out: more/good.png: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -219,6 +264,8 @@ def test_review_writes_a_contact_sheet_and_no_shard(camera_folder: Path, capsys)
         ((".", "--output", "out", "--name", "../x"), "--name"),
         ((".", "--output", "out", "--workers", "0"), "--workers"),
         ((".", "--output", "out", "--gamma", "nan"), "--gamma"),
+        ((".", "--output", "out", "--threshold", "nan"), "--threshold"),
+        ((".", "--review", "sheet.png", "--threshold", "nan"), "--threshold"),
         ((".", "--output", "out", "--benchmark", "--variants", "3"), "--benchmark"),
         ((".", "--output", "out", "--source", "camera"), "holds no photo"),
         (("--output", "file/inside", "--source", "procedural", "--scenes", "1"), "cannot be made"),
