@@ -17,6 +17,7 @@ from diffcam.photo import check_output, open_photo
 from diffcam.simulation.all_in_focus import REVIEW_PHOTOS, AllInFocus, Sharpness, write_review
 from diffcam.simulation.engines import Engine, LocalEngine, RayEngine
 from diffcam.simulation.manifest import Manifest
+from diffcam.simulation.neural import NeuralRenderer
 from diffcam.simulation.progress import Progress
 from diffcam.simulation.source_options import SOURCES, add_source_arguments, photos_of
 from diffcam.simulation.textures import load_reduced
@@ -25,6 +26,9 @@ from diffcam.simulation.writer import Rendering, ShardJob, make_shard
 
 IMAGES_PER_SHARD = 256
 """By default shards are cut so that each holds about this many pictures."""
+
+NEURAL = "bokehme"
+"""Mode of ``--mode`` that is BokehMe's networks."""
 
 ENGINES: dict[str, Callable[[argparse.Namespace], Engine]] = {
     "local": lambda args: LocalEngine(args.workers),
@@ -56,7 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--benchmark", action="store_true", help="add the ten benchmark samples to each scene")
     parser.add_argument("--gamma", type=float, default=4.0, help="gamma of the renderer")
     parser.add_argument(
-        "--mode", choices=sorted(MODES), default="classical", help="of the renderer (default %(default)s)"
+        "--mode", choices=[*MODES, NEURAL], default="classical", help="of the renderer (default %(default)s)"
+    )
+    parser.add_argument(
+        "--bokehme", type=Path, metavar="FOLDER", help=f"holds the networks of --mode {NEURAL}: arnet.pth and iunet.pth"
     )
     parser.add_argument(
         "--blades",
@@ -93,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     if args.review:
         return _review(args)
     _check(args)
-    for name in ("folder", "output", "disparity"):  # workers may have another working directory
+    for name in ("folder", "output", "disparity", "bokehme"):  # workers may have another working directory
         if getattr(args, name) is not None:
             setattr(args, name, getattr(args, name).resolve())
     source = SOURCES[args.source](args)
@@ -123,6 +130,9 @@ def _rendering(args: argparse.Namespace) -> Rendering:
         raise DiffcamError(
             "--blades and --cat-eye are of rendered --variants: a number of them, not --source raytraced"
         )
+    network = _network(args)
+    if network is not None and openings != Openings():
+        raise DiffcamError(f"--mode {NEURAL} knows round apertures alone: leave --blades and --cat-eye away")
     return Rendering(
         args.variants,
         args.benchmark,
@@ -131,9 +141,23 @@ def _rendering(args: argparse.Namespace) -> Rendering:
         args.quality,
         args.device,
         args.attribution,
-        args.mode,
+        "classical" if network is not None else args.mode,
         openings,
+        network,
     )
+
+
+def _network(args: argparse.Namespace) -> NeuralRenderer | None:
+    """The networks of ``--mode bokehme``, looked at before any work; None for the other modes."""
+    if (args.mode == NEURAL) != (args.bokehme is not None):
+        raise DiffcamError(f"--mode {NEURAL} and --bokehme FOLDER, with its arnet.pth and iunet.pth, go together")
+    if args.bokehme is None:
+        return None
+    if args.variants == 0 or args.source == "raytraced":
+        raise DiffcamError(f"--mode {NEURAL} is of rendered --variants: a number of them, not --source raytraced")
+    network = NeuralRenderer(args.bokehme)
+    network.load()
+    return network
 
 
 def make_shards(manifest: Manifest, jobs: Sequence[ShardJob], engine: Engine) -> int:
