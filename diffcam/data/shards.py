@@ -53,6 +53,11 @@ def write_shard(path: str | Path, scenes: Iterable[Scene], image_format: str = "
     finally:
         unfinished.unlink(missing_ok=True)
     _sync_folder(path.parent)
+    return file_sha256(path)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -85,6 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", help="of the Ray cluster, 'auto' or ray://HOST:PORT; none starts Ray here")
     parser.add_argument("--force", action="store_true", help="replace a run with other settings in the same place")
     parser.add_argument(
+        "--verify", action="store_true", help="read what an earlier run has made, and make anew what is not as recorded"
+    )
+    parser.add_argument(
         "--review", type=Path, metavar="SHEET", help="write a contact sheet of accepted and rejected photos, and stop"
     )
     add_source_arguments(parser)
@@ -111,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiffcamError(f"--output {args.output}: cannot be made ({error.strerror}); choose another") from error
-    manifest = Manifest.open(args.output / f"{args.name}.json", settings, args.force)
+    manifest = Manifest.open(args.output / f"{args.name}.json", settings, args.force, args.verify)
     jobs = [
         ShardJob(
             args.output / f"{args.name}-{number:06d}.tar", source, rendering, start, min(start + per_shard, len(source))

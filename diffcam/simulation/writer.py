@@ -10,7 +10,7 @@ from typing import Any
 
 from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene
-from diffcam.data.shards import write_shard
+from diffcam.data.shards import file_sha256, write_shard
 from diffcam.errors import DiffcamError
 from diffcam.simulation.neural import NeuralRenderer
 from diffcam.simulation.sources import Source
@@ -113,10 +113,17 @@ class ShardRecord:
     sha256: str
     skipped: tuple[str, ...]
 
-    def on_disk(self, folder: Path) -> bool:
-        """Whether the file is there in its full size; an empty shard has none."""
+    def on_disk(self, folder: Path, verify: bool = False) -> bool:
+        """Whether the file is there in its full size, and has its hash if that is to be verified.
+
+        An empty shard has no file.
+        """
         path = folder / self.name
-        return self.scenes == 0 or (path.is_file() and path.stat().st_size == self.bytes)
+        if self.scenes == 0:
+            return True
+        if not (path.is_file() and path.stat().st_size == self.bytes):
+            return False
+        return not verify or file_sha256(path) == self.sha256
 
 
 def make_shard(job: ShardJob) -> ShardRecord:

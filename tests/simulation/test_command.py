@@ -94,6 +94,21 @@ def test_what_is_made_is_not_made_again_and_what_is_missing_is(photo_folder: Pat
     assert "1 of 3 shards are made already" in capsys.readouterr().err
 
 
+def test_bytes_that_changed_are_found_where_asked(photo_folder: Path, simulated: Path, tmp_path: Path, capsys) -> None:
+    for path in simulated.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    changed = tmp_path / "scenes-000001.tar"
+    data = bytearray(changed.read_bytes())
+    data[5000] ^= 1
+    changed.write_bytes(data)
+    place = (photo_folder, "--output", tmp_path, *LAYERED, "--workers", 1)
+    simulate(*place)
+    assert "3 of 3 shards are made already" in capsys.readouterr().err
+    simulate(*place, "--verify")
+    assert "2 of 3 shards are made already" in capsys.readouterr().err
+    assert hashes(tmp_path) == hashes(simulated)
+
+
 def test_other_settings_are_refused_and_forced(photo_folder: Path, tmp_path: Path) -> None:
     place = (photo_folder, "--output", tmp_path, "--size", 64, "--workers", 1)
     simulate(*place, "--scenes", 2, "--scenes-per-shard", 1)
