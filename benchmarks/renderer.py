@@ -1,9 +1,12 @@
-"""Time the CPU renderer against a two-thread brute force of the same definition, both in one run.
+"""Time the renderer against a plain form of the same definition, both in one run.
+
+On the CPU the plain form is a brute force on as many threads; on a GPU (``--device cuda``, see ``renderer_gpu.py``) it
+is a scatter with atomic additions.
 
 Threads that wait for one another sleep here instead of spinning (``OMP_WAIT_POLICY``), for both contestants: on a
 machine that does other work too, spinning threads take the processor from the ones they wait for.
 
-Usage: ``python benchmarks/renderer.py [--size 512] [--threads 2] [--repeat 3]``
+Usage: ``python benchmarks/renderer.py [--device cpu] [--size 512] [--threads 2] [--repeat 3]``
 """
 
 from __future__ import annotations
@@ -97,10 +100,20 @@ def decibels(first: Tensor, second: Tensor) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
+    if arguments.device.type == "cuda":
+        from renderer_gpu import measure  # triton comes with the CUDA builds of torch alone
+
+        measure(make_scene(arguments.size), LEVELS, arguments.device, arguments.repeat)
+    else:
+        measure_cpu(arguments)
+
+
+def measure_cpu(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     numba.set_num_threads(arguments.threads)
     image, disparity, focus = make_scene(arguments.size)

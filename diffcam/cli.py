@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 from diffcam import __version__
@@ -39,23 +38,24 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
 
     Args:
         arguments: Command line without the program's name; None: the process's own.
-        cli: Class that runs it; None: ``LightningCLI`` itself.
+        cli: Class that runs it; None: :class:`diffcam.lightning_cli.CheckedCLI`.
 
     Raises:
         DiffcamError: If what is asked for cannot be run.
     """
     import lightning
-    from lightning.pytorch.cli import LightningCLI
 
     from diffcam.data.datamodule import RefocusDataModule
+    from diffcam.lightning_cli import CheckedCLI
 
     trained = {"default_config_files": [str(DEFAULT_CONFIG), str(PACKAGED_WEIGHTS_CONFIG)]}
     parsers: dict[str, Any] = dict.fromkeys(("validate", "test", "predict"), trained)
     parsers["fit"] = {"default_config_files": [str(DEFAULT_CONFIG)]}
     for options in parsers.values():
-        options["parser_mode"] = "omegaconf+"
+        options |= {"parser_mode": "omegaconf+", "exit_on_error": False}
+    parsers |= {"prog": "lightning", "exit_on_error": False}
     try:
-        return (cli or LightningCLI)(
+        return (cli or CheckedCLI)(
             lightning.LightningModule,
             RefocusDataModule,
             trainer_class=lightning.Trainer,
@@ -65,8 +65,8 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
             parser_kwargs=parsers,
             args=list(arguments) if arguments is not None else None,
         )
-    except UnpicklingError as error:
-        raise DiffcamError("--ckpt_path: not a checkpoint of a run") from error
+    except argparse.ArgumentError as error:
+        raise _not_accepted(error) from error
     except ValueError as error:
         raise _refusal(error) from error
 
@@ -103,6 +103,16 @@ def lightning_main() -> None:
         return 0
 
     sys.exit(_in_words("lightning", run, (DiffcamError,)))
+
+
+def _not_accepted(error: argparse.ArgumentError) -> DiffcamError:
+    """What is wrong with an option or a config, without the usage and the configuration around it."""
+    from diffcam.lightning_cli import complaint
+
+    said = complaint(str(error))
+    if "arguments are required" in said and not DEFAULT_CONFIG.is_file():
+        said = "no default config was found: run from a clone of the project, or give --config FILE"
+    return DiffcamError(said)
 
 
 def _refusal(error: ValueError) -> Exception:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffcam.camera import Camera, CameraBatch, focus_pixel, pixels_per_level
+from diffcam.camera import Aperture, Camera, CameraBatch, focus_pixel, pixels_per_level
 from diffcam.errors import DiffcamError
 from diffcam.functional.bokeh import defocus_radius
-from diffcam.functional.geometry import Frame
+from diffcam.functional.geometry import Frame, same_frame
 from diffcam.functional.upsampling import in_focus, upsample_result
 from diffcam.models.checkpoint import (
     RefocusSettings,
@@ -38,7 +38,7 @@ from diffcam.photo import Photo
 logger = logging.getLogger(__name__)
 
 DepthInput = None | Literal["none"] | NDArray[Any] | Tensor | Image.Image
-"""A disparity map, 0 farthest and 1 nearest (integers: 0 to their type's largest); ``none``: no map; None: estimate."""
+"""A disparity map, used as given: 0 farthest, 1 (or an integer type's largest) nearest; ``none``; None: estimate."""
 
 MAX_ASPECT = 4
 """Longest frame that the model solves, in short sides; longer photos are solved smaller."""
@@ -218,6 +218,10 @@ class PhotoSession:
         model = self._pipeline.model
         generator = generator if generator is not None else torch.Generator().manual_seed(seed)
         frame = self.frame
+        if any(one.aperture != Aperture() for one in cameras):
+            logger.warning(
+                "%s: the model draws round openings alone, the camera's aperture is left out", self.photo.name
+            )
         asked = [Camera(frame.focus(one.focus), frame.bokeh(one.bokeh), one.aperture) for one in cameras]
         batch = CameraBatch.from_cameras(asked).to(self._conditions.reference.device)
         noise = model.noise(self._conditions, 1, generator).expand(len(cameras), -1, -1, -1)
@@ -277,17 +281,19 @@ def _disparity(depth: NDArray[Any] | Tensor | Image.Image, photo: Photo) -> Tens
     """
     array = depth.detach().cpu().numpy() if isinstance(depth, Tensor) else np.asarray(depth)
     if np.issubdtype(array.dtype, np.integer):
-        bits = np.uint16 if array.dtype == np.int32 else array.dtype  # Pillow holds 16-bit grey in 32-bit integers
+        bits = array.dtype if array.dtype.itemsize <= 2 else np.uint16  # Pillow holds 16-bit grey in 32-bit integers
         array = array / np.iinfo(bits).max
-    array = np.squeeze(array.astype(np.float32))
-    if array.ndim == 3 and np.ptp(array, axis=-1).max() == 0:
-        array = array[..., 0]
+    array = array.astype(np.float32)
+    while array.ndim > 2 and array.shape[0] == 1 and not isinstance(depth, Image.Image):
+        array = array[0]
+    if array.ndim == 3 and array.shape[-1] in (1, 3, 4) and (array[..., :1] == array[..., :3]).all():
+        array = array[..., 0]  # grey saved as RGB
     if array.ndim != 2 or array.size == 0:
         raise DiffcamError(f"the depth map must have a single channel, got an array of shape {array.shape}")
     if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
         raise DiffcamError("the depth map must hold finite disparities in [0, 1], 0 farthest and 1 nearest")
     width, height = photo.size
-    if abs(array.shape[1] / array.shape[0] - width / height) > 0.02 * width / height:
+    if not same_frame((array.shape[0], array.shape[1]), (height, width)):
         sizes = f"the depth map is {array.shape[1]}x{array.shape[0]}, {photo.name} is {width}x{height}"
         raise DiffcamError(f"{sizes}: they must show the same frame")
     return torch.from_numpy(array)[None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from diffcam.camera import Camera, focus_fractions
 from diffcam.errors import DiffcamError
 from diffcam.photo import WRITABLE_SUFFIXES, check_output, open_photo, save_photo
 from diffcam.pipeline_options import add_pipeline_arguments, load_pipeline
-from diffcam.simulation.disparity import load_disparity
+from diffcam.simulation.disparity import read_disparity
 
 MAX_STEPS = 1000
+
+_NEGATIVE = re.compile(r"-[\d.]+(,-?[\d.]+)?$")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``diffcam refocus``."""
+    parser._negative_number_matcher = _NEGATIVE  # otherwise argparse takes a focus left of the image for an option
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="any JPEG, PNG, TIFF or WebP file")
     parser.add_argument(
         "--focus",
@@ -33,8 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--depth",
         metavar="MAP",
         help="disparity map of the photo (PNG, TIFF, PFM, EXR or NPY, near is bright), or 'none' (default: estimated "
-        "where --depth-model is given, otherwise none)",
+        "where --depth-model is given, otherwise none); taken as given, 0 farthest and 1, or an integer's largest, "
+        "nearest; floats beyond 0 to 1 are scaled to it by their least and greatest value",
     )
+    parser.add_argument("--inverse", action="store_true", help="the map holds depth: large is far; it is scaled too")
+    parser.add_argument("--fill-holes", action="store_true", help="fill pixels without a value from the farther side")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: PHOTO-refocused beside the photo")
     add_pipeline_arguments(parser)
     parser.add_argument("--steps", type=int, default=8, help="sampling steps (default: 8)")
@@ -57,7 +64,11 @@ def run(args: argparse.Namespace) -> int:
     width, height = photo.size
     camera = Camera(focus_fractions(_numbers(args.focus), height, width), args.bokeh)
     output = check_output(args.output or _beside(args.photo), photo, args.force)
-    depth = load_disparity(args.depth) if args.depth not in (None, "none") else args.depth
+    if output.exists() and output.samefile(args.photo):
+        raise DiffcamError(f"--output {output}: is the photo itself, which is left alone; name another file")
+    depth = args.depth
+    if depth not in (None, "none"):
+        depth = read_disparity(depth, inverse=args.inverse, fill=args.fill_holes)
     for note in photo.notes:
         print(f"note: {note}", file=sys.stderr)
 

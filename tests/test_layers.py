@@ -21,7 +21,7 @@ LAYERS = (
     {"models", "data", "metrics"},
     {"simulation", "pipeline", "pipeline_options"},
     {"tasks", "callbacks", "benchmark", "ui"},
-    {"cli", "refocus_command", "plan_command", "average_command", "__main__"},
+    {"cli", "lightning_cli", "refocus_command", "plan_command", "average_command", "__main__"},
 )
 """Lowest first. A part imports from lower layers only, and from its neighbours in SIDEWAYS."""
 
@@ -31,13 +31,14 @@ SIDEWAYS = {
     ("functional", "camera"),
     ("callbacks", "tasks"),
     ("cli", "refocus_command"),
+    ("cli", "lightning_cli"),
     ("pipeline_options", "pipeline"),
     ("plan_command", "cli"),
     ("__main__", "cli"),
 }
 
 LIBRARY_HOMES = {
-    "lightning": ("data.datamodule", "tasks", "callbacks", "cli", "plan_command"),
+    "lightning": ("data.datamodule", "tasks", "callbacks", "cli", "lightning_cli", "plan_command"),
     "pytorch_lightning": (),
     "diffusers": ("models", "pipeline"),
     "peft": ("models", "pipeline"),

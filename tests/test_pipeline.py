@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 import diffcam
-from diffcam.camera import Camera
+from diffcam.camera import Aperture, Camera
 from diffcam.errors import DiffcamError
 from diffcam.pipeline import RefocusPipeline
 
@@ -87,6 +87,16 @@ def test_depth_is_used_as_given(pipeline: RefocusPipeline, photo: Image.Image) -
     for frame in frames[1:]:
         torch.testing.assert_close(frame, frames[0], atol=1e-3, rtol=0)
     assert pipeline.open(photo, "none").disparity.abs().max() == 0
+    narrow = np.uint8(60 + 40 * ramp)  # neither stretched to 0 and 1 nor, in wider integers, taken for nothing
+    for depth in (narrow, Image.fromarray(narrow).convert("RGB"), (narrow.astype(np.int64) * 257)):
+        given = pipeline.open(photo, depth).disparity
+        assert (given.min().item(), given.max().item()) == pytest.approx((60 / 255, 100 / 255), abs=3e-3)
+
+
+def test_a_map_of_one_pixel_is_read(pipeline: RefocusPipeline) -> None:
+    dot = Image.new("RGB", (1, 1), (51, 51, 51))
+    for depth in (dot, dot.convert("L"), dot.convert("RGBA"), np.full((1, 1), 0.2), torch.full((1, 1, 1), 0.2)):
+        assert pipeline.open(dot, depth).disparity.unique().tolist() == pytest.approx([0.2])
 
 
 @pytest.mark.parametrize(
@@ -110,6 +120,17 @@ def test_without_depth_a_notice_is_given(
     with caplog.at_level(logging.WARNING):
         pipeline.open(photo)
     assert "without depth" in caplog.text
+
+
+def test_an_opening_that_the_model_cannot_draw_is_told_of_once(
+    pipeline: RefocusPipeline, photo: Image.Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        pipeline(photo, [Camera((0.5, 0.5), 4.0)] * 2, "none", steps=1)
+        assert caplog.text == ""
+        pipeline(photo, [Camera((0.5, 0.5), 4.0, Aperture(blades=6))] * 2, "none", steps=1)
+    (line,) = caplog.messages
+    assert "aperture is left out" in line
 
 
 def test_an_estimator_is_asked_where_no_map_is_given(photo: Image.Image) -> None:

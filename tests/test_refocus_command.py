@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffcam.camera import focus_fractions
+from diffcam.camera import Camera, focus_fractions
 from diffcam.cli import main, run_diffcam
+from diffcam.photo import open_photo
+from diffcam.pipeline import RefocusPipeline
 
 
 @pytest.fixture
@@ -76,6 +78,32 @@ def test_a_depth_map_is_read(photo: Path, model_folder: Path, tmp_path: Path) ->
     )
 
 
+@pytest.mark.parametrize("name", ["bytes.png", "words.png", "floats.tif", "grey_as_rgb.png"])
+def test_a_map_means_what_it_means_to_the_pipeline(photo: Path, model_folder: Path, tmp_path: Path, name: str) -> None:
+    ramp = np.linspace(0.3, 0.6, 90 * 130, dtype=np.float32).reshape(90, 130)
+    stored = {"bytes.png": np.uint8(ramp * 255), "words.png": np.uint16(ramp * 65535), "floats.tif": ramp}
+    stored["grey_as_rgb.png"] = np.repeat(stored["bytes.png"][..., None], 3, 2)
+    Image.fromarray(stored[name]).save(tmp_path / name)
+    output = tmp_path / "result.png"
+    refocus(photo, model_folder, "--focus", "0.5,0.5", "--bokeh", "9", "--depth", str(tmp_path / name),
+            "--output", str(output))  # fmt: skip
+    pipeline = RefocusPipeline.from_pretrained(model_folder)
+    called = pipeline(open_photo(photo), Camera((0.5, 0.5), 9), Image.open(tmp_path / name), steps=2).images[0]
+    assert np.array_equal(np.asarray(Image.open(output)), np.asarray(called))
+
+
+def test_depth_is_inverted_and_holes_are_filled_where_asked(photo: Path, model_folder: Path, tmp_path: Path) -> None:
+    near = 1 + np.arange(130, dtype=np.float32)[None].repeat(90, 0)
+    np.save(tmp_path / "disparity.npy", near)
+    np.save(tmp_path / "depth.npy", np.where(near == near[0, 7], np.nan, 1 / near))
+    common = ("--focus", "0.5,0.5", "--bokeh", "9", "--output")
+    refocus(photo, model_folder, *common, str(tmp_path / "a.png"), "--depth", str(tmp_path / "disparity.npy"))
+    refocus(photo, model_folder, *common, str(tmp_path / "b.png"), "--depth", str(tmp_path / "depth.npy"),
+            "--inverse", "--fill-holes")  # fmt: skip
+    first, second = (np.asarray(Image.open(tmp_path / name)).astype(int) for name in ("a.png", "b.png"))
+    assert np.abs(first - second).mean() < 1  # one column of 130 differs
+
+
 def test_a_see_through_png_stays_see_through(tmp_path: Path, model_folder: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 4), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "logo.png")
@@ -94,6 +122,8 @@ def test_one_pixel_is_refocused(tmp_path: Path, model_folder: Path) -> None:
     ("options", "message"),
     [
         (["--focus", "1.2,0.5", "--bokeh", "5"], "focus must lie inside the image"),
+        (["--focus", "-0.1,0.5", "--bokeh", "5"], "focus must lie inside the image"),
+        (["--focus", "-20,-30", "--bokeh", "5"], "focus must lie inside the image"),
         (["--focus", "500,20", "--bokeh", "5"], "outside the image of 130x90 pixels"),
         (["--focus", "middle", "--bokeh", "5"], "must be two numbers"),
         (["--focus", "0.5,nan", "--bokeh", "5"], "focus must lie inside the image"),
@@ -132,6 +162,19 @@ def test_nothing_is_overwritten_without_force(
     assert output.read_bytes() == b"precious"
     assert refocus(photo, model_folder, *arguments, "--force") == 0
     assert Image.open(output).size == (130, 90)
+
+
+def test_the_photo_itself_is_never_replaced(
+    photo: Path, model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = photo.read_bytes()
+    (photo.parent / "other").mkdir()
+    link = photo.with_name("link.jpg")
+    link.symlink_to(photo)
+    for output in (photo, photo.parent / "other" / ".." / photo.name, link):
+        arguments = ["--focus", "0.5,0.5", "--bokeh", "5", "--output", str(output), "--force"]
+        assert "is the photo itself" in complaint(capsys, monkeypatch, str(photo), *arguments)
+    assert photo.read_bytes() == before
 
 
 def test_pixels_name_their_centres() -> None:

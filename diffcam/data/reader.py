@@ -35,7 +35,8 @@ def find_shards(patterns: Sequence[str]) -> list[str]:
 def read_index(patterns: Sequence[str], max_damaged_share: float = 0.1) -> list[SceneEntry]:
     """All whole scenes of some shards; what is damaged or foreign is reported by name and left out.
 
-    A shard that breaks off is taken to lack what it has fewer than the mean of the whole shards, at least one.
+    Files that have nothing of a scene do not count as damage. A shard that breaks off is taken to lack what it has
+    fewer than the mean of the whole shards, at least one.
 
     Args:
         patterns: See :func:`find_shards`.
@@ -45,7 +46,7 @@ def read_index(patterns: Sequence[str], max_damaged_share: float = 0.1) -> list[
         DiffcamError: If more is damaged, no scene is left, or a pattern names no file.
     """
     indices = [index_shard(path) for path in find_shards(patterns)]
-    for line in (line for index in indices for line in index.damage):
+    for line in (line for index in indices for line in index.damage + index.foreign):
         logger.warning("left out: %s", line)
     entries = [entry for index in indices for entry in index.entries]
     damaged = _count_damaged(indices)

@@ -53,6 +53,11 @@ def write_shard(path: str | Path, scenes: Iterable[Scene], image_format: str = "
     finally:
         unfinished.unlink(missing_ok=True)
     _sync_folder(path.parent)
+    return file_sha256(path)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -117,28 +122,33 @@ class ShardIndex:
     Args:
         path: The shard.
         entries: Its whole scenes, in file order.
-        damage: One line for each group of members that is no scene, naming shard and member.
+        damage: One line for each scene that is not whole, naming shard and member.
+        foreign: One line for each group of members that has nothing of a scene, naming shard and members.
         whole: False where the tar breaks off, so that scenes are missing.
     """
 
     path: str
     entries: tuple[SceneEntry, ...]
     damage: tuple[str, ...]
+    foreign: tuple[str, ...]
     whole: bool
 
 
 def index_shard(path: str | Path) -> ShardIndex:
     """Find a shard's scenes by reading its tar headers and JSON records; no pixel is decoded, nothing is raised.
 
-    What is damaged or foreign is listed in ``damage``; of a tar that breaks off, the scenes
-    that are whole beyond doubt are kept.
+    What is damaged or foreign is listed; of a tar that breaks off, the scenes that are whole beyond doubt are kept.
     """
     path = str(path)
     entries: list[SceneEntry] = []
     damage: list[str] = []
+    foreign: list[str] = []
     whole = True
     try:
-        for key, start, stop in _groups(path):
+        for key, names, start, stop in _groups(path):
+            if f"{key}.json" not in names and not any(name.startswith(_pictures(key)) for name in names):
+                foreign.append(f"{path}: {', '.join(names)}: not a scene")
+                continue
             try:
                 entries.append(_entry(path, key, start, stop))
             except DiffcamError as error:
@@ -146,7 +156,7 @@ def index_shard(path: str | Path) -> ShardIndex:
     except (tarfile.TarError, OSError) as error:
         damage.append(f"{path}: {_tar_reason(error)}; {len(entries)} whole scenes before that are kept")
         whole = False
-    return ShardIndex(path, tuple(entries), tuple(damage), whole)
+    return ShardIndex(path, tuple(entries), tuple(damage), tuple(foreign), whole)
 
 
 def read_shard(path: str | Path) -> Iterator[Scene]:
@@ -156,8 +166,8 @@ def read_shard(path: str | Path) -> Iterator[Scene]:
         DiffcamError: If anything in the shard is damaged or foreign; the message names shard and member.
     """
     index = index_shard(path)
-    if index.damage:
-        raise DiffcamError(index.damage[0])
+    for line in index.damage + index.foreign:
+        raise DiffcamError(line)
     for entry in index.entries:
         yield entry.read()
 
@@ -170,30 +180,39 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _groups(path: str) -> Iterator[tuple[str, int, int]]:
-    """Key, first and end byte of each run of members that share a key; the last of a tar that breaks off is left out.
+def _groups(path: str) -> Iterator[tuple[str, list[str], int, int]]:
+    """Key, names, first and end byte of each run of members that share a key.
+
+    The last of a tar that breaks off is left out.
 
     Raises:
         tarfile.TarError: At the place where the tar breaks off.
     """
     with open(path, "rb") as file:
         key, start, stop = "", 0, 0
+        names: list[str] = []
         for member in walk_members(file):
             member_key = base_plus_ext(member.name)[0] or member.name
             if key and member_key != key:
-                yield key, start, stop
+                yield key, names, start, stop
             if member_key != key:
-                key, start = member_key, stop
+                key, names, start = member_key, [], stop
+            names.append(member.name)
             stop = member.stop
         if key:
-            yield key, start, stop
+            yield key, names, start, stop
+
+
+def _pictures(key: str) -> tuple[str, str]:
+    """How the names of a scene's own pictures begin."""
+    return f"{key}.image.", f"{key}.disparity."
 
 
 def _entry(path: str, key: str, start: int, stop: int) -> SceneEntry:
     entry = SceneEntry(path, key, start, stop, kind="", samples=0)
     with entry.open() as members:
         if f"{key}.json" not in members:
-            raise DiffcamError(f"{', '.join(members)}: not a scene")
+            raise DiffcamError(f"{key}.json: missing")
         record = decode_record(key, members)
         if f"{key}.disparity.png" not in members:
             raise DiffcamError(f"{key}.disparity.png: missing")

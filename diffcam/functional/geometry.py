@@ -21,6 +21,11 @@ def resize(image_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image_BCHW, size, mode="bicubic", antialias=True, align_corners=False).clamp_(0, 1)
 
 
+def same_frame(size: tuple[int, int], other: tuple[int, int], tolerance: float = 0.02) -> bool:
+    """Whether two sizes (height, width) have one aspect, and can so be of one frame; rounding is put up with."""
+    return abs(size[1] * other[0] - size[0] * other[1]) <= tolerance * size[0] * other[1]
+
+
 @dataclass(frozen=True)
 class Frame:
     """The place of one photo in the frame that the model solves.

@@ -2,7 +2,7 @@
 
 from diffcam.simulation.all_in_focus import AllInFocus
 from diffcam.simulation.development import Development
-from diffcam.simulation.disparity import load_disparity, normalise_disparity
+from diffcam.simulation.disparity import load_disparity, normalise_disparity, read_disparity
 from diffcam.simulation.disparity_providers import DisparityFolder, DisparityProvider, EstimatedDisparity
 from diffcam.simulation.engines import Engine, LocalEngine, RayEngine
 from diffcam.simulation.generated import GeneratedSource
@@ -44,5 +44,6 @@ __all__ = [
     "load_disparity",
     "make_shard",
     "normalise_disparity",
+    "read_disparity",
     "render_variants",
 ]

@@ -25,6 +25,10 @@ DEFAULT_THRESHOLD = 0.2
 """Least sharpness of a tile: 95 % of tiles under a Gaussian blur of 1.5 pixels lie below 0.185 (``docs/log.md``)."""
 
 
+REVIEW_PHOTOS = 400
+"""Photos on a contact sheet: 67 rows of 240 pixels are as high as the narrowest of the formats allows."""
+
+
 @dataclass(frozen=True)
 class Sharpness:
     """What was measured on one photo.
@@ -113,7 +117,7 @@ def write_review(
 
     Args:
         path: Image file to write.
-        photos: Name, picture and measurement of each.
+        photos: Name, picture and measurement of each; at most :data:`REVIEW_PHOTOS`.
         threshold: As the filter's.
         side: Pixels of a photo's longer side on the sheet.
     """

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from diffcam.errors import DiffcamError, first_line
 from diffcam.kernels import MODES
-from diffcam.photo import open_photo
-from diffcam.simulation.all_in_focus import AllInFocus, Sharpness, write_review
+from diffcam.photo import check_output, open_photo
+from diffcam.simulation.all_in_focus import REVIEW_PHOTOS, AllInFocus, Sharpness, write_review
 from diffcam.simulation.engines import Engine, LocalEngine, RayEngine
 from diffcam.simulation.manifest import Manifest
+from diffcam.simulation.neural import NeuralRenderer
 from diffcam.simulation.progress import Progress
 from diffcam.simulation.source_options import SOURCES, add_source_arguments, photos_of
 from diffcam.simulation.textures import load_reduced
@@ -26,6 +26,9 @@ from diffcam.simulation.writer import Rendering, ShardJob, make_shard
 
 IMAGES_PER_SHARD = 256
 """By default shards are cut so that each holds about this many pictures."""
+
+NEURAL = "bokehme"
+"""Mode of ``--mode`` that is BokehMe's networks."""
 
 ENGINES: dict[str, Callable[[argparse.Namespace], Engine]] = {
     "local": lambda args: LocalEngine(args.workers),
@@ -39,6 +42,7 @@ _RANGES = {
     "workers": (1, 1024),
     "quality": (0, 100),
     "gamma": (1, 5),
+    "threshold": (0, 100),
 }
 
 
@@ -56,7 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--benchmark", action="store_true", help="add the ten benchmark samples to each scene")
     parser.add_argument("--gamma", type=float, default=4.0, help="gamma of the renderer")
     parser.add_argument(
-        "--mode", choices=sorted(MODES), default="classical", help="of the renderer (default %(default)s)"
+        "--mode", choices=[*MODES, NEURAL], default="classical", help="of the renderer (default %(default)s)"
+    )
+    parser.add_argument(
+        "--bokehme", type=Path, metavar="FOLDER", help=f"holds the networks of --mode {NEURAL}: arnet.pth and iunet.pth"
     )
     parser.add_argument(
         "--blades",
@@ -78,6 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", help="of the Ray cluster, 'auto' or ray://HOST:PORT; none starts Ray here")
     parser.add_argument("--force", action="store_true", help="replace a run with other settings in the same place")
     parser.add_argument(
+        "--verify", action="store_true", help="read what an earlier run has made, and make anew what is not as recorded"
+    )
+    parser.add_argument(
         "--review", type=Path, metavar="SHEET", help="write a contact sheet of accepted and rejected photos, and stop"
     )
     add_source_arguments(parser)
@@ -89,10 +99,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DiffcamError: If the input or an option does not fit.
     """
+    _check_ranges(args)
     if args.review:
         return _review(args)
     _check(args)
-    for name in ("folder", "output", "disparity"):  # workers may have another working directory
+    for name in ("folder", "output", "disparity", "bokehme"):  # workers may have another working directory
         if getattr(args, name) is not None:
             setattr(args, name, getattr(args, name).resolve())
     source = SOURCES[args.source](args)
@@ -103,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiffcamError(f"--output {args.output}: cannot be made ({error.strerror}); choose another") from error
-    manifest = Manifest.open(args.output / f"{args.name}.json", settings, args.force)
+    manifest = Manifest.open(args.output / f"{args.name}.json", settings, args.force, args.verify)
     jobs = [
         ShardJob(
             args.output / f"{args.name}-{number:06d}.tar", source, rendering, start, min(start + per_shard, len(source))
@@ -122,6 +133,9 @@ def _rendering(args: argparse.Namespace) -> Rendering:
         raise DiffcamError(
             "--blades and --cat-eye are of rendered --variants: a number of them, not --source raytraced"
         )
+    network = _network(args)
+    if network is not None and openings != Openings():
+        raise DiffcamError(f"--mode {NEURAL} knows round apertures alone: leave --blades and --cat-eye away")
     return Rendering(
         args.variants,
         args.benchmark,
@@ -130,9 +144,23 @@ def _rendering(args: argparse.Namespace) -> Rendering:
         args.quality,
         args.device,
         args.attribution,
-        args.mode,
+        "classical" if network is not None else args.mode,
         openings,
+        network,
     )
+
+
+def _network(args: argparse.Namespace) -> NeuralRenderer | None:
+    """The networks of ``--mode bokehme``, looked at before any work; None for the other modes."""
+    if (args.mode == NEURAL) != (args.bokehme is not None):
+        raise DiffcamError(f"--mode {NEURAL} and --bokehme FOLDER, with its arnet.pth and iunet.pth, go together")
+    if args.bokehme is None:
+        return None
+    if args.variants == 0 or args.source == "raytraced":
+        raise DiffcamError(f"--mode {NEURAL} is of rendered --variants: a number of them, not --source raytraced")
+    network = NeuralRenderer(args.bokehme)
+    network.load()
+    return network
 
 
 def make_shards(manifest: Manifest, jobs: Sequence[ShardJob], engine: Engine) -> int:
@@ -161,6 +189,13 @@ def make_shards(manifest: Manifest, jobs: Sequence[ShardJob], engine: Engine) ->
     return 0
 
 
+def _check_ranges(args: argparse.Namespace) -> None:
+    for option, (least, most) in _RANGES.items():
+        value = getattr(args, option)
+        if value is not None and not least <= value <= most:
+            raise DiffcamError(f"--{option.replace('_', '-')} {value}: must lie in {least} to {most}")
+
+
 def _check(args: argparse.Namespace) -> None:
     """Refuse options that make no sense, before any work.
 
@@ -169,10 +204,6 @@ def _check(args: argparse.Namespace) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]+", args.name):
         raise DiffcamError(f"--name {args.name!r}: must be letters, digits, '_' and '-'")
-    for option, (least, most) in _RANGES.items():
-        value = getattr(args, option)
-        if value is not None and not least <= value <= most:
-            raise DiffcamError(f"--{option.replace('_', '-')} {value}: must lie in {least} to {most}")
     if args.benchmark and args.variants:
         raise DiffcamError("--benchmark draws its own renditions: leave --variants away")
     if args.output is None:
@@ -186,20 +217,23 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _review(args: argparse.Namespace) -> int:
-    """Measure every photo of the folder and write the contact sheet."""
-    if args.review.exists() and not args.force:
-        raise DiffcamError(f"--review {args.review}: exists already; choose another, or --force")
-    measured: list[tuple[str, Image.Image, Sharpness]] = []
+    """Measure every photo of the folder and write the contact sheet of those nearest to the threshold."""
+    check_output(args.review, force=args.force)
+    measured: list[tuple[Path, Sharpness]] = []
     accepts = AllInFocus(args.threshold)
     for path in photos_of(args):
         try:
-            sharpness = accepts.measure(open_photo(path).tensor())
-            measured.append((path.name, load_reduced(path, 240), sharpness))
+            photo = open_photo(path, path.relative_to(args.folder).as_posix())
         except DiffcamError as error:
             print(f"left out: {error}", file=sys.stderr)
-    accepted = sum(sharpness.score >= args.threshold for _, _, sharpness in measured)
-    write_review(args.review, measured, args.threshold)
+            continue
+        measured.append((path, accepts.measure(photo.tensor())))
+    shown = sorted(measured, key=lambda item: abs(item[1].score - args.threshold))[:REVIEW_PHOTOS]
+    write_review(args.review, [(path.name, load_reduced(path, 240), sharp) for path, sharp in shown], args.threshold)
+    accepted = sum(sharpness.score >= args.threshold for _, sharpness in measured)
     print(f"{args.review}: {accepted} of {len(measured)} photos are in focus everywhere (threshold {args.threshold:g})")
+    if len(shown) < len(measured):
+        print(f"the sheet shows the {len(shown)} nearest to the threshold")
     return 0
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import struct
+import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line
+from diffcam.functional.geometry import same_frame
 
 MAX_PIXELS = 120_000_000
 """A header that claims more is refused before memory is taken for it."""
@@ -63,8 +66,8 @@ def load_disparity(
 
     Args:
         path: The file; its suffix says the format.
-        size: Height and width to bring the map to; None keeps its own. Nearest neighbour where it grows, so that no
-            disparity appears that no surface has; area average where it shrinks.
+        size: Height and width to bring the map to, of its own aspect; None keeps its own. Nearest neighbour where it
+            grows, so that no disparity appears that no surface has; area average where it shrinks.
         inverse: The map holds depth (large is far) and is inverted; depth must be positive.
         fill: Fill pixels without a value by :func:`fill_holes`; otherwise a map with such pixels is refused.
 
@@ -72,20 +75,47 @@ def load_disparity(
         ``(1, H, W)`` float32 in [0, 1], 0 farthest, 1 nearest.
 
     Raises:
+        DiffcamError: If the file cannot be read, is no single-channel map, holds a number that is not
+            finite, or has another aspect than asked for.
+    """
+    path = Path(path)
+    disparity_1HW = torch.from_numpy(_finite(path, _read(path), inverse, fill))[None]
+    if size is not None:
+        height, width = disparity_1HW.shape[1:]
+        if not same_frame((height, width), size):
+            raise DiffcamError(
+                f"{path}: a map of {width}x{height} for a photo that is scaled to {size[1]}x{size[0]}; they must show "
+                "the same frame, the map turned as the photo is by its EXIF orientation"
+            )
+        disparity_1HW = resize_disparity(disparity_1HW, size)
+    return normalise_disparity(disparity_1HW)
+
+
+def read_disparity(path: str | Path, *, inverse: bool = False, fill: bool = False) -> np.ndarray:
+    """Read a disparity map as :class:`diffcam.pipeline.RefocusPipeline` takes it: as given.
+
+    Integers keep their type, whose largest value is 1, and floats in [0, 1] are left alone. Only what has no such
+    scale, floats beyond it and depth that is inverted, is normalised.
+
+    Args:
+        path: See :func:`load_disparity`.
+        inverse: See :func:`load_disparity`.
+        fill: See :func:`load_disparity`.
+
+    Returns:
+        ``(H, W)``, integers or float32 in [0, 1].
+
+    Raises:
         DiffcamError: If the file cannot be read, is no single-channel map, or holds a number that is not finite.
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DiffcamError(f"{path}: not a disparity map; use {', '.join(_READERS)}")
-    try:
-        values = reader(path)
-    except (OSError, ValueError, EOFError, SyntaxError, struct.error, RuntimeError) as error:
-        raise DiffcamError(f"{path}: cannot be read as a disparity map ({' '.join(str(error).split())})") from error
-    disparity_1HW = torch.from_numpy(_checked(path, values, inverse, fill))[None]
-    if size is not None and tuple(disparity_1HW.shape[1:]) != size:
-        disparity_1HW = resize_disparity(disparity_1HW, size)
-    return normalise_disparity(disparity_1HW)
+    values = _read(path)
+    if values.dtype.kind in "iu" and not inverse and values.min() >= 0 and values.max() <= 65535:
+        return np.array(values)
+    values = _finite(path, values, inverse, fill)
+    if inverse or values.min() < 0 or values.max() > 1:
+        return normalise_disparity(torch.from_numpy(values)).numpy()
+    return values
 
 
 def resize_disparity(disparity_1HW: Tensor, size: tuple[int, int]) -> Tensor:
@@ -94,18 +124,28 @@ def resize_disparity(disparity_1HW: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(disparity_1HW[None], size, mode="area" if shrinks else "nearest-exact")[0]
 
 
-def _checked(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.ndarray:
-    """The map as float32 (H, W), refused if it cannot be one."""
-    while values.ndim > 2 and values.shape[0] == 1:
-        values = values[0]
-    if values.ndim == 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    if values.ndim == 3 and values.shape[-1] in (3, 4) and (values[..., :1] == values[..., :3]).all():
+def _read(path: Path) -> np.ndarray:
+    """The map as it lies in the file, (H, W), refused if it cannot be one."""
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DiffcamError(f"{path}: not a disparity map; use {', '.join(_READERS)}")
+    try:
+        values = reader(path)
+    except DiffcamError:
+        raise
+    except Exception as error:  # a damaged file can make a decoder raise anything
+        raise DiffcamError(f"{path}: cannot be read as a disparity map ({first_line(error)})") from error
+    if values.ndim == 3 and values.shape[-1] in (1, 3, 4) and (values[..., :1] == values[..., :3]).all():
         values = values[..., 0]  # grey saved as RGB
     if values.ndim != 2 or values.size == 0:
         raise DiffcamError(f"{path}: must hold one value a pixel, has the shape {values.shape}; save a grey map")
     if values.dtype.kind not in "fiu":
         raise DiffcamError(f"{path}: must hold real numbers, holds {values.dtype}; save it as float32")
+    return values
+
+
+def _finite(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.ndarray:
+    """The map as float32 disparity without holes, refused if it has some that are not to be filled."""
     values = values.astype(np.float32)
     if inverse:
         if np.nanmin(values) <= 0:
@@ -117,17 +157,34 @@ def _checked(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.nd
     return fill_holes(values) if wrong else values
 
 
+def _check_size(*sides: int) -> None:
+    """Refuse what is larger than any map, by its header.
+
+    Raises:
+        ValueError: Naming the size.
+    """
+    if min(sides) < 0 or math.prod(sides) > MAX_PIXELS:
+        raise ValueError(f"{'x'.join(map(str, sides))} pixels are too many")
+
+
 def _read_picture(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        if picture.width * picture.height > MAX_PIXELS:
-            raise ValueError(f"{picture.width}x{picture.height} pixels are too many")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked next
+        picture = Image.open(path, formats=("PNG", "TIFF"))
+    with picture:
+        _check_size(*picture.size)
         if picture.mode == "P":
             raise ValueError("a palette picture has no order of values")
         return np.array(picture)
 
 
 def _read_numpy(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
+    with np.errstate(over="ignore"):  # of a header's sides; such an array is longer than its file
+        values = open_memmap(path, mode="r")  # maps what is in the file, takes no memory for what is not
+    while values.ndim > 2 and values.shape[0] == 1:
+        values = values[0]
+    _check_size(*values.shape[:2])
+    return values
 
 
 def _read_pfm(path: Path) -> np.ndarray:
@@ -139,8 +196,7 @@ def _read_pfm(path: Path) -> np.ndarray:
         width, height = (int(number) for number in file.readline().split())
         order = "<" if float(file.readline()) < 0 else ">"
         channels = 3 if kind == b"PF" else 1
-        if not 0 < width * height <= MAX_PIXELS:
-            raise ValueError(f"{width}x{height} pixels")
+        _check_size(width, height)
         data = file.read(4 * width * height * channels)
     if len(data) != 4 * width * height * channels:
         raise ValueError("the file ends before its last row")
@@ -152,6 +208,10 @@ def _read_exr(path: Path) -> np.ndarray:
         import OpenEXR
     except ImportError as error:
         raise DiffcamError(f"{path}: reading EXR needs the package openexr: pip install openexr") from error
+    with OpenEXR.File(str(path), header_only=True) as file:
+        for part in file.parts:
+            first, last = part.header["dataWindow"]
+            _check_size(*(int(side) + 1 for side in last.astype(np.int64) - first))
     with OpenEXR.File(str(path)) as file:
         channels = {name: channel.pixels for name, channel in file.channels().items()}
     if not channels:

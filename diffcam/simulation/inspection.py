@@ -6,7 +6,7 @@ import argparse
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from diffcam.data.schema import Scene
-from diffcam.data.shards import index_shard
+from diffcam.data.shards import SceneEntry, index_shard
 from diffcam.errors import DiffcamError
 from diffcam.simulation.all_in_focus import AllInFocus
 
@@ -44,24 +44,27 @@ def run(args: argparse.Namespace) -> int:
     sheet = args.sheet or Path(args.shard.with_suffix(".jpg").name)
     if not args.no_sheet and sheet.exists() and not args.force:
         raise DiffcamError(f"{sheet}: exists already; choose another --sheet, or --force")
-    statistic, damage = Statistics(), list(index_shard(args.shard).damage)
+    index = index_shard(args.shard)
+    statistic, damage = Statistics(), list(index.damage)
     shown: list[Image.Image] = []
-    for scene in _scenes(args.shard, damage):
+    for scene in _scenes(index.entries, damage):
         statistic.add(scene)
         if len(shown) < SHEET_ROWS:
             shown.append(sheet_row(scene))
     print("\n".join(statistic.lines()))
     for line in damage:
         print(f"damaged: {line}", file=sys.stderr)
+    for line in index.foreign:
+        print(f"foreign: {line}", file=sys.stderr)
     if shown and not args.no_sheet:
         write_sheet(sheet, shown)
         print(f"contact sheet: {sheet} (image, disparity, renditions; {len(shown)} scenes)")
     return 1 if damage else 0
 
 
-def _scenes(path: Path, damage: list[str]) -> Iterator[Scene]:
-    """Whole scenes of a shard; what cannot be decoded is added to ``damage``."""
-    for entry in index_shard(path).entries:
+def _scenes(entries: Iterable[SceneEntry], damage: list[str]) -> Iterator[Scene]:
+    """The scenes; what cannot be decoded is added to ``damage``."""
+    for entry in entries:
         try:
             yield entry.read()
         except DiffcamError as error:

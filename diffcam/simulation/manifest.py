@@ -30,13 +30,14 @@ class Manifest:
     records: dict[int, ShardRecord] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: Path, settings: Mapping[str, Any], force: bool = False) -> Manifest:
+    def open(cls, path: Path, settings: Mapping[str, Any], force: bool = False, verify: bool = False) -> Manifest:
         """Continue the manifest of an earlier run with the same settings, or begin one.
 
         Args:
             path: The JSON file.
             settings: Of this run.
             force: Delete what an earlier run with other settings has made, instead of refusing.
+            verify: Keep only shards that have the hash in their record; otherwise their size is enough.
 
         Raises:
             DiffcamError: If the file is not a manifest, or of a run with other settings.
@@ -46,7 +47,8 @@ class Manifest:
             return cls(path, settings)
         old = cls._read(path)
         if old.settings == settings:
-            old.records = {start: record for start, record in old.records.items() if record.on_disk(path.parent)}
+            kept = [record for record in old.records.values() if record.on_disk(path.parent, verify)]
+            old.records = {record.start: record for record in kept}
             return old
         if not force:
             differing = ", ".join(_differences(old.settings, settings))

@@ -53,8 +53,9 @@ class BurstSource:
         """The merged photo of burst ``index``, if it is in focus everywhere, and its disparity."""
         path = self.paths[index]
         frames = len(list((self.root / "bursts" / path.parent.name).glob("payload_N*.dng")))
-        metadata = {"photo": path.relative_to(self.root).as_posix(), "burst": path.parent.name, "frames": frames}
-        return self.development.scene(index, path, open_photo(path).tensor(), metadata)
+        name = path.relative_to(self.root).as_posix()
+        metadata = {"photo": name, "burst": path.parent.name, "frames": frames}
+        return self.development.scene(index, path, open_photo(path, name).tensor(), metadata)
 
     def describe(self) -> dict[str, Any]:
         """Names and sizes of the merged photos, and the settings."""

@@ -60,8 +60,8 @@ class PhotoSource:
     def scene(self, index: int) -> Scene:
         """The photo, if it is in focus everywhere, and its disparity."""
         path = self.paths[index]
-        metadata = {"photo": path.relative_to(self.root).as_posix()}
-        return self.development.scene(index, path, open_photo(path).tensor(), metadata)
+        name = path.relative_to(self.root).as_posix()
+        return self.development.scene(index, path, open_photo(path, name).tensor(), {"photo": name})
 
     def describe(self) -> dict[str, Any]:
         """Names and sizes of the photos, and the settings."""
@@ -145,7 +145,7 @@ def check_photos(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[str, ..
     whole, damaged = [], []
     for path in paths:
         try:
-            size = open_photo(path).size
+            size = open_photo(path, str(path)).size
         except DiffcamError as error:
             damaged.append(str(error))
             continue

@@ -163,7 +163,7 @@ def list_photos(folder: str | Path) -> list[Path]:
 
 def load_reduced(path: str | Path, short_side: int) -> Image.Image:
     """Open a photo as RGB and shrink it to a short side of at most ``short_side`` pixels; never enlarged."""
-    return reduced(open_photo(path).image, short_side)
+    return reduced(open_photo(path, str(path)).image, short_side)
 
 
 def reduced(image: Image.Image, short_side: int) -> Image.Image:

@@ -13,6 +13,7 @@ from diffcam.camera import Aperture, Camera, pixels_per_level
 from diffcam.data.schema import Sample, Scene, Variant
 from diffcam.errors import DiffcamError
 from diffcam.kernels import render_bokeh
+from diffcam.simulation.neural import NeuralRenderer
 
 PLANES = tuple(round(0.05 * step, 2) for step in range(21))
 """Focus disparities of the grid (paper, appendix D)."""
@@ -106,7 +107,12 @@ class Openings:
 
 
 def render_variants(
-    scene: Scene, variants: Sequence[Variant], gamma: float = 4.0, device: str = "cpu", mode: str = "classical"
+    scene: Scene,
+    variants: Sequence[Variant],
+    gamma: float = 4.0,
+    device: str = "cpu",
+    mode: str = "classical",
+    network: NeuralRenderer | None = None,
 ) -> Scene:
     """The scene with the given variants, each rendered from its all-in-focus image.
 
@@ -116,6 +122,7 @@ def render_variants(
         gamma: Of the renderer.
         device: Where to render.
         mode: Of the renderer, see :func:`render_bokeh`.
+        network: Renders instead, through round apertures.
     """
     image, disparity = scene.image[None].to(device), scene.disparity[None].to(device)
     unit = pixels_per_level(*scene.image.shape[1:])
@@ -123,7 +130,10 @@ def render_variants(
     for variant in variants:
         plane = torch.tensor([variant.focus_disparity], device=device)
         radius = torch.tensor([variant.camera.bokeh * unit], device=device)
-        picture = render_bokeh(image, disparity, plane, radius, gamma, aperture=variant.camera.aperture, mode=mode)
+        if network is not None:
+            picture = network(image, disparity, plane, radius, gamma)
+        else:
+            picture = render_bokeh(image, disparity, plane, radius, gamma, aperture=variant.camera.aperture, mode=mode)
         rendered.append(replace(variant, image=picture[0].clamp(0, 1).cpu()))
     return replace(scene, variants=tuple(rendered))
 

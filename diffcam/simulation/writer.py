@@ -10,8 +10,9 @@ from typing import Any
 
 from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene
-from diffcam.data.shards import write_shard
+from diffcam.data.shards import file_sha256, write_shard
 from diffcam.errors import DiffcamError
+from diffcam.simulation.neural import NeuralRenderer
 from diffcam.simulation.sources import Source
 from diffcam.simulation.variants import Openings, draw_benchmark_samples, draw_variants, full_grid, render_variants
 
@@ -30,6 +31,7 @@ class Rendering:
         attribution: Licence and authors, kept in every scene.
         mode: Of the renderer.
         openings: Apertures of the renditions.
+        network: Renders instead of the plain renderer, through round apertures.
     """
 
     variants: int = 0
@@ -41,6 +43,7 @@ class Rendering:
     attribution: str = ""
     mode: str = "classical"
     openings: Openings = field(default_factory=Openings)
+    network: NeuralRenderer | None = None
 
     @property
     def images_per_scene(self) -> int:
@@ -62,16 +65,17 @@ class Rendering:
         drawn = full_grid(scene, generator) if self.variants < 0 else draw_variants(scene, self.variants, generator)
         if self.openings != Openings():
             drawn = tuple(self.openings.fit(variant, generator) for variant in drawn)
-        return render_variants(scene, drawn, self.gamma, self.device, self.mode)
+        return render_variants(scene, drawn, self.gamma, self.device, self.mode, self.network)
 
     def describe(self) -> dict[str, Any]:
-        """The settings, for the manifest; mode and openings only where they are not the usual ones.
+        """The settings, for the manifest; mode, openings and network only where they are not the usual ones.
 
         Runs from before there was a choice can then be continued.
         """
         usual = Rendering()
-        later = {name for name in ("mode", "openings") if getattr(self, name) == getattr(usual, name)}
-        return {name: value for name, value in asdict(self).items() if name not in later}
+        later = {name for name in ("mode", "openings", "network") if getattr(self, name) == getattr(usual, name)}
+        settings = {name: value for name, value in asdict(self).items() if name not in later}
+        return settings if self.network is None else settings | {"network": self.network.describe()}
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,17 @@ class ShardRecord:
     sha256: str
     skipped: tuple[str, ...]
 
-    def on_disk(self, folder: Path) -> bool:
-        """Whether the file is there in its full size; an empty shard has none."""
+    def on_disk(self, folder: Path, verify: bool = False) -> bool:
+        """Whether the file is there in its full size, and has its hash if that is to be verified.
+
+        An empty shard has no file.
+        """
         path = folder / self.name
-        return self.scenes == 0 or (path.is_file() and path.stat().st_size == self.bytes)
+        if self.scenes == 0:
+            return True
+        if not (path.is_file() and path.stat().st_size == self.bytes):
+            return False
+        return not verify or file_sha256(path) == self.sha256
 
 
 def make_shard(job: ShardJob) -> ShardRecord:

@@ -18,7 +18,7 @@ from torch import Tensor
 from diffcam.camera import Camera
 from diffcam.errors import DiffcamError
 from diffcam.photo import WRITABLE_SUFFIXES, Photo, encode_photo, open_photo
-from diffcam.simulation.disparity import load_disparity
+from diffcam.simulation.disparity import read_disparity
 
 PREVIEW_SIDE = 1600
 """Longest side of the pictures that the page shows; what is downloaded is whole."""
@@ -140,7 +140,7 @@ class PhotoDesk:
             path = Path(folder) / (Path(name).name or "map")
             path.write_bytes(data)
             try:
-                depth = load_disparity(path)
+                depth = read_disparity(path)
             except DiffcamError as error:
                 raise DiffcamError(str(error).replace(f"{folder}/", "")) from error
         with self._working:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_damage_is_reported_by_name_and_left_out(folder: Path, caplog: pytest.Lo
     with pytest.raises(DiffcamError, match=rf"about {lost} of 20 scenes are damaged.*the first: {folder}/s-01\.tar"):
         read_index([f"{folder}/*.tar"], max_damaged_share=lost / 20 - 0.01)
     assert len(read_index([f"{folder}/*.tar"], max_damaged_share=lost / 20)) == 20 - lost
+
+
+def test_a_foreign_file_is_reported_and_is_no_damage(
+    make_scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_shard(tmp_path / "a.tar", [make_scene(str(n)) for n in range(6)])
+    (tmp_path / "readme.txt").write_text("who made this")
+    with tarfile.open(tmp_path / "a.tar", "a") as tar:
+        tar.add(tmp_path / "readme.txt", "readme.txt")
+    with caplog.at_level(logging.WARNING):
+        assert len(read_index([str(tmp_path / "a.tar")], max_damaged_share=0.0)) == 6
+    assert f"left out: {tmp_path}/a.tar: readme.txt: not a scene" in caplog.text
 
 
 def test_nothing_whole_is_an_error_even_where_all_damage_is_allowed(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_we_read_webdatasets_shards(make_scene, tmp_path: Path) -> None:
             members = encode_scene(make_scene(key))
             writer.write({"__key__": key} | {name.split(".", 1)[1]: data for name, data in members.items()})
     index = index_shard(tmp_path / "a.tar")
-    assert (index.damage, index.whole) == ((), True)
+    assert (index.damage, index.foreign, index.whole) == ((), (), True)
     assert [scene.key for scene in read_shard(tmp_path / "a.tar")] == ["x", "y"]
 
 
@@ -128,12 +128,21 @@ def test_foreign_files_are_named(make_scene, tmp_path: Path) -> None:
     index = index_shard(tmp_path / "a.tar")
     assert [entry.key for entry in index.entries] == ["x"]
     assert index.whole
-    assert [line.removeprefix(f"{tmp_path}/") for line in index.damage] == [
+    assert index.damage == (f"{tmp_path}/a.tar: y.disparity.png: missing",)
+    assert [line.removeprefix(f"{tmp_path}/") for line in index.foreign] == [
         "a.tar: README: not a scene",
         "a.tar: cat.jpg: not a scene",
-        "a.tar: y.disparity.png: missing",
     ]
-    with pytest.raises(DiffcamError, match=r"a\.tar: README"):
+    with pytest.raises(DiffcamError, match=r"a\.tar: y\.disparity\.png: missing"):
+        list(read_shard(tmp_path / "a.tar"))
+
+
+def test_a_shard_with_a_foreign_file_is_not_read_as_if_it_were_ours(make_scene, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        add(tar, "README", b"hello")
+        for name, data in encode_scene(make_scene("x")).items():
+            add(tar, name, data)
+    with pytest.raises(DiffcamError, match=r"a\.tar: README: not a scene"):
         list(read_shard(tmp_path / "a.tar"))
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffcam.functional.geometry import Frame, resize
+from diffcam.functional.geometry import Frame, resize, same_frame
 
 
 def test_landscape_keeps_its_aspect_and_pads_to_whole_tokens() -> None:
@@ -74,3 +74,11 @@ def test_resize_stays_in_range_and_keeps_constants() -> None:
 def test_impossible_frames_are_refused(arguments: tuple) -> None:
     with pytest.raises(ValueError, match="cannot have these sizes"):
         Frame.fit(*arguments)
+
+
+def test_frames_are_the_same_up_to_rounding() -> None:
+    assert same_frame((3000, 4000), (512, 683))
+    assert same_frame((1000, 1000), (1000, 1019))
+    assert not same_frame((1000, 1000), (1000, 1021))
+    assert not same_frame((1000, 1000), (1000, 979))
+    assert not same_frame((300, 400), (400, 300))

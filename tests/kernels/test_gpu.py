@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -36,16 +39,77 @@ print("equal")
 """
 
 
-def test_kernel_equals_the_reference_in_the_interpreter() -> None:
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+INTERPRETED_BENCHMARK = """
+import torch
+from diffcam.camera import Aperture
+from diffcam.functional.bokeh import scatter_discs
+import renderer_gpu
+
+torch.set_num_threads(1)
+draw = torch.Generator().manual_seed(0)
+light = torch.rand(2, 3, 4, 6, generator=draw)
+radius = torch.tensor([6.0, 1.5])[:, None, None, None] * (torch.rand(2, 1, 4, 6, generator=draw) - 0.5)
+strength = torch.rand(2, 1, 4, 6, generator=draw)
+expected = scatter_discs(light, radius, strength, Aperture())
+for result, wanted in zip(renderer_gpu.splat(light, radius, strength), expected):
+    torch.testing.assert_close(result, wanted, atol=1e-5, rtol=1e-5)
+scene = light[:1], torch.rand(1, 1, 4, 6, generator=draw), torch.tensor([0.5])
+renderer_gpu.measure(scene, (2.0, 4.0), torch.device("cpu"), repeat=1, side=8)
+"""
+
+
+def interpret(program: str, *paths: object) -> str:
+    """What a program prints whose kernels run in Triton's interpreter."""
     run = subprocess.run(
-        [sys.executable, "-c", INTERPRETED],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
+        [sys.executable, "-c", program],
+        env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(map(str, [*paths, *sys.path]))},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert (run.returncode, run.stdout) == (0, "equal\n"), run.stderr
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_kernel_equals_the_reference_in_the_interpreter() -> None:
+    assert interpret(INTERPRETED) == "equal\n"
+
+
+def test_the_benchmarks_scatter_equals_the_reference_and_counts_before_it_times() -> None:
+    lines = interpret(INTERPRETED_BENCHMARK, BENCHMARKS).splitlines()
+    counted, ceilings = (next(n for n, line in enumerate(lines) if word in line) for word in ("pairs M", "ceilings"))
+    assert counted < ceilings
+    assert [line.split()[0] for line in lines[ceilings + 2 :]] == ["2", "4"]
+    assert all(float(line.split()[-1]) < 1e-5 for line in lines[ceilings + 2 :])
+
+
+@pytest.fixture
+def renderer_gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("renderer_gpu")
+
+
+def test_the_benchmarks_work_is_a_count(renderer_gpu: ModuleType) -> None:
+    """Against loops over every source and every pixel; 130 columns are two blocks."""
+    height, width, block = 5, 130, renderer_gpu.BLOCK
+    radius = 6 * (torch.rand(1, height, width, generator=torch.Generator().manual_seed(0)) - 0.5)
+    radius[0, 2, 129] = 9.5
+    reach = radius[0].abs().int() + 1
+    needed = gathered = splatted = 0
+    for y, x in itertools.product(range(height), range(width)):
+        own, block_start = int(reach[y, x]), x // block * block
+        farthest = int(reach[y, block_start : block_start + block].max())
+        for to_y in range(height):
+            needed += sum(max(abs(to_y - y), abs(to_x - x)) <= own for to_x in range(width))
+            gathered += (2 * int(reach.max()) + 1) * (abs(to_y - y) <= int(reach.max()))
+            splatted += (2 * farthest + 1) * (abs(to_y - y) <= farthest)
+    assert renderer_gpu.Work.count(radius) == renderer_gpu.Work(needed, gathered, splatted)
+    work = renderer_gpu.Work(1000, 0, 0)
+    assert work.limit(10, flops=1e3, bandwidth=1e3) == 17.0  # 17 operations a pair
+    assert work.limit(10, flops=1e9, bandwidth=10.0) == 36.0  # 36 bytes a pixel
 
 
 def test_kernel_compiles_for_real_devices(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +127,19 @@ def test_kernel_compiles_for_real_devices(tmp_path, monkeypatch: pytest.MonkeyPa
         constants = {"slope": 4.0, "polygon": shaped, "cut": shaped, "adjoint": adjoint, "block": gpu.BLOCK}
         source = triton.compiler.ASTSource(fn=gpu._disc_kernel, signature=signature, constexprs=constants)
         assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
+
+
+def test_the_benchmarks_scatter_compiles_for_real_devices(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, renderer_gpu: ModuleType
+) -> None:
+    from triton.backends.compiler import GPUTarget
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kinds = dict.fromkeys(("light", "radius", "strength", "light_sum", "weight_sum"), "*fp32")
+    kinds |= {"height": "i32", "width": "i32", "slope": "constexpr", "block": "constexpr"}
+    constants = {"slope": 4.0, "block": renderer_gpu.BLOCK}
+    source = triton.compiler.ASTSource(fn=renderer_gpu._splat_kernel, signature=kinds, constexprs=constants)
+    assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
 
 
 @pytest.mark.gpu

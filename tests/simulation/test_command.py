@@ -14,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import ndimage
 
 from diffcam.data.shards import read_shard, write_shard
 from diffcam.errors import DiffcamError
+from diffcam.photo import WRITABLE_SUFFIXES
 from diffcam.simulation import command
+from diffcam.simulation.all_in_focus import REVIEW_PHOTOS, Sharpness, write_review
 
 LAYERED = ("--size", "96", "--scenes", "6", "--scenes-per-shard", "2", "--variants", "2", "--quality", "90")
 
@@ -89,6 +92,21 @@ def test_what_is_made_is_not_made_again_and_what_is_missing_is(photo_folder: Pat
     assert hashes(simulated) == before
     assert kept.stat().st_mtime_ns == modified
     assert "1 of 3 shards are made already" in capsys.readouterr().err
+
+
+def test_bytes_that_changed_are_found_where_asked(photo_folder: Path, simulated: Path, tmp_path: Path, capsys) -> None:
+    for path in simulated.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    changed = tmp_path / "scenes-000001.tar"
+    data = bytearray(changed.read_bytes())
+    data[5000] ^= 1
+    changed.write_bytes(data)
+    place = (photo_folder, "--output", tmp_path, *LAYERED, "--workers", 1)
+    simulate(*place)
+    assert "3 of 3 shards are made already" in capsys.readouterr().err
+    simulate(*place, "--verify")
+    assert "2 of 3 shards are made already" in capsys.readouterr().err
+    assert hashes(tmp_path) == hashes(simulated)
 
 
 def test_other_settings_are_refused_and_forced(photo_folder: Path, tmp_path: Path) -> None:
@@ -176,6 +194,25 @@ def test_photos_with_maps(camera_folder: Path, capsys) -> None:
         assert any(name in line and reason in line for line in skipped)
 
 
+def test_a_map_that_claims_too_much_is_left_out(camera_folder: Path, capsys) -> None:
+    with open(camera_folder / "maps" / "nan.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (200000, 2000000)})
+    options = ("--output", camera_folder / "out", "--source", "camera", "--disparity", camera_folder / "maps")
+    assert simulate(camera_folder / "photos", *options, "--size", 128, "--workers", 1) == 0
+    assert len(list(read_shard(camera_folder / "out" / "scenes-000000.tar"))) == 1
+    assert "nan.npy: cannot be read" in capsys.readouterr().err
+
+
+def test_a_map_of_another_aspect_is_left_out_not_stretched(camera_folder: Path, capsys) -> None:
+    np.save(camera_folder / "maps" / "nan.npy", np.random.default_rng(0).random((320, 256)))
+    options = ("--output", camera_folder / "out", "--source", "camera", "--disparity", camera_folder / "maps")
+    simulate(camera_folder / "photos", *options, "--size", 128, "--workers", 1)
+    assert len(list(read_shard(camera_folder / "out" / "scenes-000000.tar"))) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "nan.npy" in line]
+    for part in ("skipped", "256x320", "160x128", "EXIF orientation"):
+        assert part in line
+
+
 def test_holes_are_filled_where_asked(camera_folder: Path) -> None:
     options = ("--output", camera_folder / "out", "--source", "phone", "--disparity", camera_folder / "maps")
     simulate(camera_folder / "photos", *options, "--size", 128, "--fill-holes", "--threshold", 0, "--workers", 1)
@@ -191,6 +228,48 @@ def test_review_writes_a_contact_sheet_and_no_shard(camera_folder: Path, capsys)
     assert not (camera_folder / "out").exists()
 
 
+def test_review_of_a_large_folder_shows_those_near_the_threshold(camera_folder: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(command, "REVIEW_PHOTOS", 2)
+    sheet = camera_folder / "sheet.png"
+    simulate(camera_folder / "photos", "--review", sheet, "--threshold", 0.2)
+    printed = capsys.readouterr().out
+    assert "3 of 4 photos" in printed
+    assert "the 2 nearest" in printed
+    shown = np.asarray(Image.open(sheet))
+    assert shown.shape == (240, 480, 3)
+    assert tuple(shown[1, 360]) == (255, 0, 0)  # the blurred one, which is nearest to the threshold, is shown
+
+
+def test_every_format_holds_the_largest_review(tmp_path: Path) -> None:
+    photo = ("a.jpg", Image.new("RGB", (24, 24)), Sharpness(0.3, torch.full((1, 1), 0.3), 1.0))
+    for suffix in WRITABLE_SUFFIXES:
+        write_review(tmp_path / f"sheet{suffix}", [photo] * REVIEW_PHOTOS, 0.2)
+        assert Image.open(tmp_path / f"sheet{suffix}").size == (1440, 67 * 240)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "message"),
+    [("sheet.xyz", "cannot write this format"), ("nowhere/sheet.png", "no folder"), ("old.png", "exists already")],
+)
+def test_a_review_that_cannot_be_written_is_refused_before_measuring(
+    camera_folder: Path, monkeypatch, sheet: str, message: str
+) -> None:
+    (camera_folder / "old.png").write_bytes(b"mine")
+    monkeypatch.setattr(command, "open_photo", None)
+    with pytest.raises(DiffcamError, match=message):
+        simulate(camera_folder / "photos", "--review", camera_folder / sheet)
+
+
+def test_photos_that_are_skipped_are_named_by_their_path_in_the_folder(camera_folder: Path, capsys) -> None:
+    (camera_folder / "photos" / "more").mkdir()
+    (camera_folder / "photos" / "more" / "good.png").write_bytes(b"no picture")
+    options = ("--output", camera_folder / "out", "--source", "camera", "--disparity", camera_folder / "maps")
+    simulate(camera_folder / "photos", *options, "--size", 128, "--workers", 1)
+    assert "skipped: more/good.png: " in capsys.readouterr().err
+    simulate(camera_folder / "photos", "--review", camera_folder / "sheet.png")
+    assert "left out: more/good.png: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -200,6 +279,8 @@ def test_review_writes_a_contact_sheet_and_no_shard(camera_folder: Path, capsys)
         ((".", "--output", "out", "--name", "../x"), "--name"),
         ((".", "--output", "out", "--workers", "0"), "--workers"),
         ((".", "--output", "out", "--gamma", "nan"), "--gamma"),
+        ((".", "--output", "out", "--threshold", "nan"), "--threshold"),
+        ((".", "--review", "sheet.png", "--threshold", "nan"), "--threshold"),
         ((".", "--output", "out", "--benchmark", "--variants", "3"), "--benchmark"),
         ((".", "--output", "out", "--source", "camera"), "holds no photo"),
         (("--output", "file/inside", "--source", "procedural", "--scenes", "1"), "cannot be made"),

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from diffcam.errors import DiffcamError
-from diffcam.simulation.disparity import fill_holes, load_disparity, normalise_disparity, resize_disparity
+from diffcam.simulation.disparity import (
+    fill_holes,
+    load_disparity,
+    normalise_disparity,
+    read_disparity,
+    resize_disparity,
+)
 
 
 @pytest.fixture
@@ -111,6 +120,50 @@ def bad_pfm_size(path):
     (path / "x.pfm").write_bytes(b"Pf\n1000000 1000000\n-1\n\0\0\0\0")
 
 
+def bad_pfm_negative(path):
+    (path / "x.pfm").write_bytes(b"Pf\n-4 -5\n-1\n" + bytes(80))
+
+
+def header_of_png(colour_type, bits):
+    """A picture that is a header of 20000x20000 pixels and nothing more."""
+    header = struct.pack(">IIBBBBB", 20000, 20000, bits, colour_type, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    lines = (struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(lines)
+
+
+def bad_png_size(path):
+    (path / "x.png").write_bytes(header_of_png(colour_type=2, bits=8))
+
+
+def bad_grey_png_size(path):
+    (path / "x.png").write_bytes(header_of_png(colour_type=0, bits=16))
+
+
+def bad_npy_size(path):
+    with open(path / "x.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (200000, 2000000)})
+
+
+def bad_npy_that_is_long(path):
+    np.lib.format.open_memmap(path / "x.npy", mode="w+", dtype=np.uint8, shape=(20000, 20000))
+
+
+def bad_exr_size(path):
+    write_exr(path / "x.exr", np.zeros((7, 11)))
+    small, large = np.int32([0, 0, 10, 6]).tobytes(), np.int32([0, 0, 99999, 99999]).tobytes()
+    (path / "x.exr").write_bytes((path / "x.exr").read_bytes().replace(small, large))
+
+
+def bad_archive(path):
+    with open(path / "x.npy", "wb") as file:
+        np.savez(file, np.zeros((3, 3)))
+
+
+def bad_jpeg(path):
+    Image.new("L", (4, 4)).save(path / "x.png", "JPEG")
+
+
 def bad_suffix(path):
     (path / "x.txt").write_text("1 2 3")
 
@@ -132,6 +185,14 @@ def bad_palette(path):
         (bad_exr, "cannot be read"),
         (bad_pfm, "ends before"),
         (bad_pfm_size, "1000000x1000000"),
+        (bad_pfm_negative, "-4x-5"),
+        (bad_png_size, "400000000 pixels"),
+        (bad_grey_png_size, "400000000 pixels"),
+        (bad_npy_size, "cannot be read"),
+        (bad_npy_that_is_long, "20000x20000 pixels"),
+        (bad_exr_size, "100000x100000"),
+        (bad_archive, "cannot be read"),
+        (bad_jpeg, "cannot be read"),
         (bad_suffix, "not a disparity map"),
         (bad_palette, "palette"),
     ],
@@ -163,3 +224,36 @@ def test_a_map_of_holes_alone_cannot_be_filled(tmp_path) -> None:
     np.save(tmp_path / "x.npy", np.full((3, 4), np.nan))
     with pytest.raises(DiffcamError, match="12 of 12"):
         load_disparity(tmp_path / "x.npy", fill=True)
+
+
+def test_one_pixel_of_grey_saved_as_rgb_is_one_value(tmp_path) -> None:
+    Image.new("RGB", (1, 1), (51, 51, 51)).save(tmp_path / "x.png")
+    assert read_disparity(tmp_path / "x.png").tolist() == [[51]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_integers_are_read_as_they_are(tmp_path, dtype) -> None:
+    given = np.arange(50, 98).reshape(6, 8).astype(dtype)
+    Image.fromarray(given).save(tmp_path / "x.tif")
+    np.testing.assert_array_equal(read_disparity(tmp_path / "x.tif"), given)
+
+
+def test_floats_are_read_as_they_are_in_range_and_scaled_beyond(tmp_path) -> None:
+    given = np.float32([[0.2, 0.3, 0.7]])
+    for name, values, expected in (
+        ("fractions", given, given),
+        ("pixels", given * 100, [[0, 0.2, 1]]),
+        ("signed", given - 0.3, [[0, 0.2, 1]]),
+        ("large integers", (given * 1000000).astype(np.int64), [[0, 0.2, 1]]),
+    ):
+        np.save(tmp_path / f"{name}.npy", values)
+        np.testing.assert_allclose(read_disparity(tmp_path / f"{name}.npy"), expected, atol=1e-6)
+
+
+def test_depth_and_holes_are_read_for_the_pipeline_too(tmp_path) -> None:
+    np.save(tmp_path / "depth.npy", np.array([[1, 2, 4]], dtype=np.uint8))
+    np.testing.assert_allclose(read_disparity(tmp_path / "depth.npy", inverse=True), [[1, 1 / 3, 0]], atol=1e-6)
+    np.save(tmp_path / "holes.npy", np.array([[0.5, np.nan, 0.2]]))
+    np.testing.assert_allclose(read_disparity(tmp_path / "holes.npy", fill=True), [[0.5, 0.2, 0.2]])
+    with pytest.raises(DiffcamError, match="--fill-holes"):
+        read_disparity(tmp_path / "holes.npy")

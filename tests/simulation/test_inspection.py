@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,17 @@ def test_damage_is_named_and_the_rest_counted(shard: Path, capsys) -> None:
     captured = capsys.readouterr()
     assert "scenes: 1" in captured.out
     assert "a.tar" in captured.err
+
+
+def test_what_is_no_scene_is_named_and_is_no_damage(shard: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "readme.txt").write_text("who made this")
+    with tarfile.open(shard, "a") as tar:
+        tar.add(tmp_path / "readme.txt", "readme.txt")
+    assert inspect(shard, "--no-sheet") == 0
+    captured = capsys.readouterr()
+    assert "scenes: 3" in captured.out
+    assert "foreign: " in captured.err
+    assert "readme.txt" in captured.err
 
 
 def test_a_sheet_is_not_overwritten(shard: Path, tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""What ``lightning`` says of configs, options and checkpoints that do not fit, in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from diffcam.errors import DiffcamError
+from diffcam.tasks.weights import read_checkpoint
+
+_FRAMES = ("Does not validate against", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>")
+"""Lines around the complaints of a union's members; what may be left out altogether is never what was meant."""
+
+_CALLABLE = re.compile(r"Type \S.* expects a function or a callable class: (.*)\. Got value: ", re.DOTALL)
+
+
+class CheckedCLI(LightningCLI):
+    """LightningCLI that looks at the checkpoint before anything is built, and keeps no predictions."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line and its configs.
+
+        Raises:
+            DiffcamError: If ``ckpt_path`` is a file that is no checkpoint.
+        """
+        super().parse_arguments(parser, args)
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path is not None and Path(path).is_file():  # not 'last' or 'best', nor the folder of a sharded checkpoint
+            try:
+                read_checkpoint(Path(path))
+            except DiffcamError as error:
+                raise DiffcamError(f"--ckpt_path {error}") from error
+
+    def before_predict(self) -> None:
+        """Pictures go to files; all of them would not fit in memory."""
+        self.config_init["predict"]["return_predictions"] = False
+
+
+def complaint(message: str) -> str:
+    """The innermost cause in what jsonargparse says, and the keys that lead to it.
+
+    A union's members complain one below the other, each followed by what is inside it, further to the right. The first
+    is the one meant; those beside it are named where it says nothing more.
+    """
+    keys: list[str] = []
+    causes: list[str] = []
+    depth = -1
+    for line in message.splitlines():
+        text = line.strip().removeprefix("- ")
+        indent = len(line) - len(line.lstrip())
+        if text.startswith(_FRAMES):
+            continue
+        if indent < depth or (indent > depth and len(causes) > 1):
+            break
+        key = re.fullmatch(r'Parser key "(.+)":', text)
+        if key:
+            keys.append(key[1])
+        else:
+            causes = [*causes, text] if indent == depth else [text]
+        depth = indent
+    if not keys or not causes:
+        return " ".join(message.split())
+    inner = _CALLABLE.match(causes[0])
+    return f"config {'.'.join(keys)}: {inner[1] if inner else ', or '.join(causes)}"
