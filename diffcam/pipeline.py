@@ -1,26 +1,20 @@
-"""RefocusPipeline: photo and camera in, refocused photo out; and the session that makes every further click cheap."""
+"""RefocusPipeline: photo and camera in, refocused photo out."""
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffcam.camera import Camera, CameraBatch, focus_pixel, pixels_per_level
+from diffcam.camera import Camera
 from diffcam.errors import DiffcamError
-from diffcam.functional.geometry import Frame
-from diffcam.functional.upsampling import in_focus, upsample_result
 from diffcam.models.checkpoint import (
     RefocusSettings,
     load_adapter,
@@ -33,14 +27,7 @@ from diffcam.models.depth import DepthEstimator
 from diffcam.models.flux import load_flux_codec, load_flux_transformer
 from diffcam.models.refocus import RefocusModel
 from diffcam.photo import Photo
-
-logger = logging.getLogger(__name__)
-
-DepthInput = None | Literal["none"] | NDArray[Any] | Tensor | Image.Image
-"""A disparity map, 0 farthest and 1 nearest (integers: 0 to their type's largest); ``none``: no map; None: estimate."""
-
-MAX_ASPECT = 4
-"""Longest frame that the model solves, in short sides; longer photos are solved smaller."""
+from diffcam.session import DepthInput, PhotoSession
 
 
 @dataclass
@@ -142,7 +129,8 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         Raises:
             DiffcamError: If the map does not fit the photo or holds what is no disparity.
         """
-        return PhotoSession(self, photo if isinstance(photo, Photo) else Photo.from_image(photo), depth)
+        photo = photo if isinstance(photo, Photo) else Photo.from_image(photo)
+        return PhotoSession(self.model, photo, depth, self.settings.trained_size, self.name, self.depth_estimator)
 
     def __call__(
         self,
@@ -174,118 +162,3 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
             return RefocusPipelineOutput(images=images)
         pictures = [session.picture(image, one, steps, seed) for image, one in zip(images, cameras, strict=True)]
         return RefocusPipelineOutput(images=pictures)
-
-
-class PhotoSession:
-    """One photo, opened: its conditions are encoded once and serve every camera.
-
-    Args:
-        pipeline: Whose model is used.
-        photo: The photo.
-        depth: See :data:`DepthInput`.
-    """
-
-    def __init__(self, pipeline: RefocusPipeline, photo: Photo, depth: DepthInput = None) -> None:
-        self._pipeline = pipeline
-        self.photo = photo
-        model, settings = pipeline.model, pipeline.settings
-        width, height = photo.size
-        size = settings.trained_size
-        self.frame = Frame.fit((height, width), size, model.token_pixels, MAX_ASPECT * size)
-        self._full = photo.tensor()[None]
-        self.disparity = self._read_depth(depth)
-        with torch.no_grad():
-            device = model.device
-            self._conditions = model.conditions(self.frame.to_model(self._full).to(device), self.disparity.to(device))
-
-    def refocus(
-        self, camera: Camera, steps: int = 8, seed: int = 0, on_step: Callable[[int, Tensor], None] | None = None
-    ) -> Image.Image:
-        """The photo as this camera takes it, at full size, with its record in ``info["diffcam"]``."""
-        return self.picture(self.solve([camera], steps, seed, on_step=on_step)[0], camera, steps, seed)
-
-    @torch.no_grad()
-    def solve(
-        self,
-        cameras: Sequence[Camera],
-        steps: int = 8,
-        seed: int = 0,
-        generator: torch.Generator | None = None,
-        on_step: Callable[[int, Tensor], None] | None = None,
-    ) -> Tensor:
-        """Full-size results ``(N, 3, H, W)`` in [0, 1] for N cameras, which share their noise."""
-        model = self._pipeline.model
-        generator = generator if generator is not None else torch.Generator().manual_seed(seed)
-        frame = self.frame
-        asked = [Camera(frame.focus(one.focus), frame.bokeh(one.bokeh), one.aperture) for one in cameras]
-        batch = CameraBatch.from_cameras(asked).to(self._conditions.reference.device)
-        noise = model.noise(self._conditions, 1, generator).expand(len(cameras), -1, -1, -1)
-        solved = model.sample(batch, self._conditions, noise, steps, on_step).float().cpu()
-        results = zip(frame.from_model(solved).split(1), cameras, strict=True)
-        return torch.cat([upsample_result(self._full, result, self._in_focus(one)) for result, one in results])
-
-    def picture(self, image_3HW: Tensor, camera: Camera, steps: int, seed: int) -> Image.Image:
-        """A result as a PIL image of the photo's kind, with the record of how it was made."""
-        pixels = (image_3HW.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-        picture = Image.fromarray(pixels)
-        if self.photo.alpha is not None:
-            picture.putalpha(self.photo.alpha)
-        picture.info["diffcam"] = json.dumps(self.record(camera, steps, seed))
-        return picture
-
-    def record(self, camera: Camera, steps: int, seed: int) -> dict[str, Any]:
-        """What makes a result again: camera, model, seed and steps."""
-        return {
-            "focus": list(camera.focus),
-            "bokeh": camera.bokeh,
-            "model": self._pipeline.name,
-            "seed": seed,
-            "steps": steps,
-        }
-
-    def _in_focus(self, camera: Camera) -> Tensor | None:
-        """Where a camera leaves no blur, ``(1, 1, *content)``; None where depth is unknown."""
-        disparity = self.frame.from_model(self.disparity)
-        if not disparity.any():
-            return None
-        height, width = self.frame.content
-        row, column = focus_pixel(camera.focus, height, width)
-        radius = torch.tensor([camera.bokeh * pixels_per_level(height, width)])
-        return in_focus(disparity, disparity[:, 0, row, column], radius)
-
-    def _read_depth(self, depth: DepthInput) -> Tensor:
-        """Disparity ``(1, 1, *padded)`` in the model's frame."""
-        if isinstance(depth, str):
-            if depth != "none":
-                raise DiffcamError(f"depth must be a map, None or 'none', got {depth!r}; read a map's file first")
-            return torch.zeros(1, 1, *self.frame.padded)
-        if depth is not None:
-            return self.frame.to_model(_disparity(depth, self.photo))
-        if self._pipeline.depth_estimator is not None:
-            return self.frame.to_model(self._pipeline.depth_estimator(self._full))
-        logger.warning("%s: no depth map and no depth estimator: solved without depth", self.photo.name)
-        return torch.zeros(1, 1, *self.frame.padded)
-
-
-def _disparity(depth: NDArray[Any] | Tensor | Image.Image, photo: Photo) -> Tensor:
-    """A given map as ``(1, 1, H, W)`` in [0, 1].
-
-    Raises:
-        DiffcamError: If it is no single channel of finite numbers in range, or has another aspect than the photo.
-    """
-    array = depth.detach().cpu().numpy() if isinstance(depth, Tensor) else np.asarray(depth)
-    if np.issubdtype(array.dtype, np.integer):
-        bits = np.uint16 if array.dtype == np.int32 else array.dtype  # Pillow holds 16-bit grey in 32-bit integers
-        array = array / np.iinfo(bits).max
-    array = np.squeeze(array.astype(np.float32))
-    if array.ndim == 3 and np.ptp(array, axis=-1).max() == 0:
-        array = array[..., 0]
-    if array.ndim != 2 or array.size == 0:
-        raise DiffcamError(f"the depth map must have a single channel, got an array of shape {array.shape}")
-    if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-        raise DiffcamError("the depth map must hold finite disparities in [0, 1], 0 farthest and 1 nearest")
-    width, height = photo.size
-    if abs(array.shape[1] / array.shape[0] - width / height) > 0.02 * width / height:
-        sizes = f"the depth map is {array.shape[1]}x{array.shape[0]}, {photo.name} is {width}x{height}"
-        raise DiffcamError(f"{sizes}: they must show the same frame")
-    return torch.from_numpy(array)[None, None]
