@@ -71,6 +71,7 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         adapter: str | Path | None = None,
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         depth_estimator: DepthEstimator | None = None,
+        quantization: Literal["8bit", "4bit"] | None = None,
     ) -> RefocusPipeline:
         """Load a pipeline.
 
@@ -80,11 +81,14 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
             adapter: Adapter folder for a FLUX base.
             dtype: Of a FLUX base; whole embedded models run in float32.
             depth_estimator: See the class.
+            quantization: Of a FLUX base, see :func:`diffcam.models.load_flux_transformer`.
 
         Raises:
             DiffcamError: If something is missing or does not fit, with what to do about it.
         """
         if adapter is None:
+            if quantization is not None:
+                raise DiffcamError(f"quantization {quantization} is of a FLUX base; give its adapter too")
             source = source or "diffcam-tiny"
             folder = packaged(str(source)) or Path(source)
             if not folder.is_dir():
@@ -97,7 +101,8 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         source = source or settings.base
         if not source:
             raise DiffcamError(f"{adapter}: does not say what base it was trained on; name one")
-        model = settings.build(load_flux_codec(str(source), dtype), load_flux_transformer(str(source), dtype))
+        base = load_flux_transformer(str(source), dtype, quantization)
+        model = settings.build(load_flux_codec(str(source), dtype), base)
         for projector in model.transformer.projectors.values():
             projector.to(model.transformer.dtype)
         load_adapter(model, Path(adapter))

@@ -68,8 +68,13 @@ class RefocusModel(nn.Module):
         return self.transformer.dtype
 
     def offload(self, device: torch.device) -> None:
-        """Keep codec and transformer in main memory; each moves to the device when it is its turn."""
+        """Keep codec and transformer in main memory; each moves to the device when it is its turn.
+
+        What undoes a photo's own blur is small and stays on the device.
+        """
         self._worker = device
+        if self.restoration is not None:
+            self.restoration.to(device)
 
     def _bring(self, part: Any, other: Any) -> None:
         if self._worker is not None:
