@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from diffcam.camera import Camera
 from diffcam.errors import DiffcamError
+from diffcam.functional.flow import sampling_timesteps
 from diffcam.models.checkpoint import (
+    ADAPTER_FILES,
+    SETTINGS_FILE,
     RefocusSettings,
     load_adapter,
     load_model,
@@ -25,9 +30,17 @@ from diffcam.models.checkpoint import (
 )
 from diffcam.models.depth import DepthEstimator
 from diffcam.models.flux import load_flux_codec, load_flux_transformer
-from diffcam.models.refocus import RefocusModel
+from diffcam.models.hub import local_folder
+from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo
 from diffcam.session import DepthInput, PhotoSession
+
+OutputType = Literal["pil", "np", "pt", "latent"]
+"""PIL images; an array ``(N, H, W, 3)`` or a tensor ``(N, 3, H, W)`` in [0, 1]; latents ``(N, C, h, w)`` undecoded."""
+
+StepCallback = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor]]
+"""diffusers' form: called after each step with the pipeline, the step's number, its timestep in [0, 1] (1 is noise) and
+``{"latents": ...}``; returns the same, with other latents to go on with if it likes."""
 
 
 @dataclass
@@ -35,10 +48,10 @@ class RefocusPipelineOutput(BaseOutput):  # type: ignore[misc]
     """Refocused photos.
 
     Args:
-        images: A list of PIL images, or ``(N, 3, H, W)`` in [0, 1] for ``output_type="pt"``.
+        images: In the asked :data:`OutputType`.
     """
 
-    images: list[Image.Image] | Tensor
+    images: list[Image.Image] | NDArray[np.float32] | Tensor
 
 
 class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
@@ -69,7 +82,7 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         cls,
         source: str | Path | None = None,
         adapter: str | Path | None = None,
-        dtype: Literal["bfloat16", "float32"] = "bfloat16",
+        dtype: torch.dtype | Literal["bfloat16", "float32"] = "bfloat16",
         depth_estimator: DepthEstimator | None = None,
         quantization: Literal["8bit", "4bit"] | None = None,
     ) -> RefocusPipeline:
@@ -78,7 +91,7 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         Args:
             source: ``diffcam-tiny`` or another packaged name, an exported model folder, or a FLUX.1 base (folder or
                 hub name), which needs an adapter. None: ``diffcam-tiny``, or the base that the adapter was trained on.
-            adapter: Adapter folder for a FLUX base.
+            adapter: Adapter for a FLUX base (folder or hub name).
             dtype: Of a FLUX base; whole embedded models run in float32.
             depth_estimator: See the class.
             quantization: Of a FLUX base, see :func:`diffcam.models.load_flux_transformer`.
@@ -91,21 +104,23 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
                 raise DiffcamError(f"quantization {quantization} is of a FLUX base; give its adapter too")
             source = source or "diffcam-tiny"
             folder = packaged(str(source)) or Path(source)
-            if not folder.is_dir():
+            if not (folder / SETTINGS_FILE).is_file():
+                fault = "holds no diffcam model" if folder.is_dir() else "no such model"
                 raise DiffcamError(
-                    f"{source}: no such model; give 'diffcam-tiny', a model folder, or a FLUX base and its adapter"
+                    f"{source}: {fault}; give 'diffcam-tiny', a model folder, or a FLUX base and its adapter"
                 )
             model, settings = load_model(folder)
             return cls(model, settings, Path(source).name, depth_estimator)
-        settings = RefocusSettings.read(Path(adapter))
+        folder, precision = local_folder(str(adapter), ADAPTER_FILES), _precision(dtype)
+        settings = RefocusSettings.read(folder)
         source = source or settings.base
         if not source:
             raise DiffcamError(f"{adapter}: does not say what base it was trained on; name one")
-        base = load_flux_transformer(str(source), dtype, quantization)
-        model = settings.build(load_flux_codec(str(source), dtype), base)
+        base = load_flux_transformer(str(source), precision, quantization)
+        model = settings.build(load_flux_codec(str(source), precision), base)
         for projector in model.transformer.projectors.values():
             projector.to(model.transformer.dtype)
-        load_adapter(model, Path(adapter))
+        load_adapter(model, folder)
         return cls(model.eval().requires_grad_(False), settings, f"{source} + {Path(adapter).name}", depth_estimator)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -145,8 +160,8 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         steps: int = 8,
         seed: int = 0,
         generator: torch.Generator | None = None,
-        output_type: Literal["pil", "pt"] = "pil",
-        callback_on_step_end: Callable[[int, Tensor], None] | None = None,
+        output_type: OutputType = "pil",
+        callback_on_step_end: StepCallback | None = None,
     ) -> RefocusPipelineOutput:
         """Refocus a photo, for one camera or for a sweep of them in one batch.
 
@@ -157,13 +172,40 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
             steps: Sampling steps.
             seed: Of the noise, shared by all cameras; ignored if a generator is given.
             generator: Draws the noise instead.
-            output_type: ``pil``, or ``pt`` for a tensor.
-            callback_on_step_end: Called with the step's number and the latents.
+            output_type: See :data:`OutputType`.
+            callback_on_step_end: See :data:`StepCallback`.
+
+        Raises:
+            DiffcamError: If there is no camera, the output type is unknown, or the map does not fit.
         """
+        if output_type not in get_args(OutputType):
+            raise DiffcamError(f"output_type {output_type!r}: must be one of {', '.join(get_args(OutputType))}")
         cameras = [camera] if isinstance(camera, Camera) else list(camera)
         session = self.open(photo, depth)
-        images = session.solve(cameras, steps, seed, generator, callback_on_step_end)
+        on_step = None if callback_on_step_end is None else self._step_hook(callback_on_step_end, steps)
+        if output_type == "latent":
+            return RefocusPipelineOutput(images=session.latents(cameras, steps, seed, generator, on_step))
+        images = session.solve(cameras, steps, seed, generator, on_step)
         if output_type == "pt":
             return RefocusPipelineOutput(images=images)
+        if output_type == "np":
+            return RefocusPipelineOutput(images=images.permute(0, 2, 3, 1).numpy())
         pictures = [session.picture(image, one, steps, seed) for image, one in zip(images, cameras, strict=True)]
         return RefocusPipelineOutput(images=pictures)
+
+    def _step_hook(self, callback: StepCallback, steps: int) -> StepHook:
+        timesteps = sampling_timesteps(steps, self.model.shift)
+        return lambda step, latents: callback(self, step, timesteps[step], {"latents": latents}).get("latents")
+
+
+def _precision(dtype: torch.dtype | str) -> Literal["bfloat16", "float32"]:
+    """Name of a data type that FLUX runs in.
+
+    Raises:
+        DiffcamError: If it is another.
+    """
+    if dtype in (torch.bfloat16, "bfloat16"):
+        return "bfloat16"
+    if dtype in (torch.float32, "float32"):
+        return "float32"
+    raise DiffcamError(f"dtype {dtype}: must be bfloat16 or float32")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,7 +20,7 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         help="packaged name, model folder, or base of the adapter (default: diffcam-tiny, or the base that the "
         "adapter was trained on)",
     )
-    parser.add_argument("--adapter", type=Path, metavar="FOLDER", help="adapter for a FLUX base")
+    parser.add_argument("--adapter", metavar="FOLDER", help="adapter for a FLUX base: a folder or a name on the hub")
     parser.add_argument("--device", help="where the model runs (default: cuda where there is one, else cpu)")
     parser.add_argument(
         "--offload",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from diffcam.errors import DiffcamError
 from diffcam.functional.geometry import Frame
 from diffcam.functional.upsampling import in_focus, upsample_result
 from diffcam.models.depth import DepthEstimator
-from diffcam.models.refocus import RefocusModel
+from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo
 
 logger = logging.getLogger(__name__)
@@ -62,31 +62,48 @@ class PhotoSession:
             device = model.device
             self._conditions = model.conditions(self.frame.to_model(self._full).to(device), self.disparity.to(device))
 
-    def refocus(
-        self, camera: Camera, steps: int = 8, seed: int = 0, on_step: Callable[[int, Tensor], None] | None = None
-    ) -> Image.Image:
+    def refocus(self, camera: Camera, steps: int = 8, seed: int = 0, on_step: StepHook | None = None) -> Image.Image:
         """The photo as this camera takes it, at full size, with its record in ``info["diffcam"]``."""
         return self.picture(self.solve([camera], steps, seed, on_step=on_step)[0], camera, steps, seed)
 
-    @torch.no_grad()
     def solve(
         self,
         cameras: Sequence[Camera],
         steps: int = 8,
         seed: int = 0,
         generator: torch.Generator | None = None,
-        on_step: Callable[[int, Tensor], None] | None = None,
+        on_step: StepHook | None = None,
     ) -> Tensor:
-        """Full-size results ``(N, 3, H, W)`` in [0, 1] for N cameras, which share their noise."""
-        model = self._model
+        """Full-size results ``(N, 3, H, W)`` in [0, 1] for N cameras, which share their noise.
+
+        Raises:
+            DiffcamError: If there is no camera.
+        """
+        solved = self._model.decode(self.latents(cameras, steps, seed, generator, on_step)).float().cpu()
+        results = zip(self.frame.from_model(solved).split(1), cameras, strict=True)
+        return torch.cat([upsample_result(self._full, result, self._in_focus(one)) for result, one in results])
+
+    def latents(
+        self,
+        cameras: Sequence[Camera],
+        steps: int = 8,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+        on_step: StepHook | None = None,
+    ) -> Tensor:
+        """What :meth:`solve` decodes: ``(N, C, h, w)`` in the model's frame.
+
+        Raises:
+            DiffcamError: If there is no camera.
+        """
+        if not cameras:
+            raise DiffcamError("no camera to refocus for: give at least one")
+        model, frame = self._model, self.frame
         generator = generator if generator is not None else torch.Generator().manual_seed(seed)
-        frame = self.frame
         asked = [Camera(frame.focus(one.focus), frame.bokeh(one.bokeh), one.aperture) for one in cameras]
         batch = CameraBatch.from_cameras(asked).to(self._conditions.reference.device)
         noise = model.noise(self._conditions, 1, generator).expand(len(cameras), -1, -1, -1)
-        solved = model.sample(batch, self._conditions, noise, steps, on_step).float().cpu()
-        results = zip(frame.from_model(solved).split(1), cameras, strict=True)
-        return torch.cat([upsample_result(self._full, result, self._in_focus(one)) for result, one in results])
+        return model.sample(batch, self._conditions, noise, steps, on_step)
 
     def picture(self, image_3HW: Tensor, camera: Camera, steps: int, seed: int) -> Image.Image:
         """A result as a PIL image of the photo's kind, with the record of how it was made."""

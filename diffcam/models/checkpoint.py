@@ -32,6 +32,7 @@ from diffcam.models.transformer import RefocusTransformer
 SETTINGS_FILE = "refocus.json"
 RESTORATION_FOLDER = "restoration"
 LORA_FILE = "pytorch_lora_weights.safetensors"
+ADAPTER_FILES = (SETTINGS_FILE, LORA_FILE, "*_projector.safetensors")
 PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, BlurStackOutput)}
 
 
