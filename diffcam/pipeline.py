@@ -125,7 +125,7 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model folder, or, on a FLUX base, the adapter folder; :meth:`from_pretrained` reads both."""
-        if hasattr(self.model.transformer.base, "peft_config"):
+        if self._has_adapter:
             save_adapter(self.model, Path(folder), self.settings.trained_size, self.settings.base)
         else:
             save_model(self.model, Path(folder), self.settings.trained_size)
@@ -138,6 +138,32 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
     def enable_model_cpu_offload(self, device: torch.device | str = "cuda") -> None:
         """Keep codec and transformer in main memory and move each to the GPU only while it works."""
         self.model.offload(torch.device(device))
+
+    def fuse_lora(self) -> None:
+        """Add the adapter to the weights of its base, which spares its own products.
+
+        :meth:`save_pretrained` writes the same adapter, fused or not.
+
+        Raises:
+            DiffcamError: If there is no adapter.
+        """
+        if not self._has_adapter:
+            raise DiffcamError(f"{self.name}: has no adapter to fuse")
+        self.model.transformer.base.fuse_lora()
+
+    def unfuse_lora(self) -> None:
+        """Take the adapter out of the weights again, to the rounding of their data type.
+
+        Raises:
+            DiffcamError: If there is no adapter.
+        """
+        if not self._has_adapter:
+            raise DiffcamError(f"{self.name}: has no adapter to unfuse")
+        self.model.transformer.base.unfuse_lora()
+
+    @property
+    def _has_adapter(self) -> bool:
+        return hasattr(self.model.transformer.base, "peft_config")
 
     def open(self, photo: Photo | Image.Image, depth: DepthInput = None) -> PhotoSession:
         """Encode what all cameras of a photo share.

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from skimage import data
 
 import diffcam
@@ -247,3 +248,29 @@ def test_a_base_without_an_adapter_is_told_so(flux: Path) -> None:
     for source, message in ((flux, "holds no diffcam model"), ("black-forest-labs/FLUX.1-dev", "no such model")):
         with pytest.raises(DiffcamError, match=rf"{message}; give .* or a FLUX base and its adapter"):
             RefocusPipeline.from_pretrained(source)
+
+
+def test_adapters_are_fused_saved_and_unfused(adapter: Path, photo: Image.Image, tmp_path: Path) -> None:
+    pipe = RefocusPipeline.from_pretrained(adapter=adapter, dtype="float32")
+
+    def refocused() -> torch.Tensor:
+        result: Any = pipe(photo, Camera((0.5, 0.5), 8.0), "none", steps=1, output_type="latent").images
+        return result
+
+    layer = pipe.model.transformer.base.single_transformer_blocks[0].proj_mlp.base_layer
+    expected, before = refocused(), layer.weight.clone()
+    pipe.fuse_lora()
+    assert not torch.allclose(layer.weight, before, atol=1e-3)
+    torch.testing.assert_close(refocused(), expected, rtol=1e-3, atol=1e-3)
+    pipe.save_pretrained(tmp_path / "saved")
+    for name, value in load_file(adapter / "pytorch_lora_weights.safetensors").items():
+        assert torch.equal(load_file(tmp_path / "saved" / "pytorch_lora_weights.safetensors")[name], value), name
+    pipe.unfuse_lora()
+    torch.testing.assert_close(layer.weight, before)
+    torch.testing.assert_close(refocused(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_whole_models_have_nothing_to_fuse(pipeline: RefocusPipeline) -> None:
+    for fuse in (pipeline.fuse_lora, pipeline.unfuse_lora):
+        with pytest.raises(DiffcamError, match="diffcam-tiny: has no adapter to"):
+            fuse()
