@@ -28,6 +28,7 @@ from diffcam.models.checkpoint import (
     save_adapter,
     save_model,
 )
+from diffcam.models.codec import VAECodec
 from diffcam.models.depth import DepthEstimator
 from diffcam.models.flux import load_flux_codec, load_flux_transformer
 from diffcam.models.hub import local_folder
@@ -85,6 +86,7 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         dtype: torch.dtype | Literal["bfloat16", "float32"] = "bfloat16",
         depth_estimator: DepthEstimator | None = None,
         quantization: Literal["8bit", "4bit"] | None = None,
+        codec: VAECodec | None = None,
     ) -> RefocusPipeline:
         """Load a pipeline.
 
@@ -95,13 +97,14 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
             dtype: Of a FLUX base; whole embedded models run in float32.
             depth_estimator: See the class.
             quantization: Of a FLUX base, see :func:`diffcam.models.load_flux_transformer`.
+            codec: In place of a FLUX base's own, such as :func:`diffcam.models.load_preview_codec` gives.
 
         Raises:
             DiffcamError: If something is missing or does not fit, with what to do about it.
         """
         if adapter is None:
-            if quantization is not None:
-                raise DiffcamError(f"quantization {quantization} is of a FLUX base; give its adapter too")
+            if quantization is not None or codec is not None:
+                raise DiffcamError("quantization and codec are chosen for a FLUX base; give its adapter too")
             source = source or "diffcam-tiny"
             folder = packaged(str(source)) or Path(source)
             if not (folder / SETTINGS_FILE).is_file():
@@ -117,7 +120,7 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         if not source:
             raise DiffcamError(f"{adapter}: does not say what base it was trained on; name one")
         base = load_flux_transformer(str(source), precision, quantization)
-        model = settings.build(load_flux_codec(str(source), precision), base)
+        model = settings.build(codec or load_flux_codec(str(source), precision), base)
         for projector in model.transformer.projectors.values():
             projector.to(model.transformer.dtype)
         load_adapter(model, folder)

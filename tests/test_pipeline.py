@@ -12,6 +12,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from PIL import Image
 from safetensors.torch import load_file
 from skimage import data
@@ -21,7 +22,14 @@ from diffcam.camera import Camera
 from diffcam.errors import DiffcamError
 from diffcam.functional.flow import sampling_timesteps
 from diffcam.functional.geometry import resize
-from diffcam.models import LoRA, RefocusModel, RefocusTransformer, load_flux_codec, load_flux_transformer
+from diffcam.models import (
+    LoRA,
+    RefocusModel,
+    RefocusTransformer,
+    load_flux_codec,
+    load_flux_transformer,
+    load_preview_codec,
+)
 from diffcam.models.adapters import trained_parameters
 from diffcam.models.checkpoint import save_adapter
 from diffcam.pipeline import RefocusPipeline
@@ -235,6 +243,32 @@ def test_an_adapter_is_had_from_the_hub_by_name(
         RefocusPipeline.from_pretrained(adapter="someone/else")
     with pytest.raises(DiffcamError, match="missing: no such folder, and no name that the hub could know"):
         RefocusPipeline.from_pretrained(adapter=tmp_path / "missing")
+
+
+def test_another_codec_serves_in_place_of_the_bases_own(
+    adapter: Path, photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny autoencoder, as for previews; the base's own is not even read."""
+    torch.manual_seed(0)
+    AutoencoderTiny(
+        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), latent_channels=4,
+        num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1),
+    ).save_pretrained(tmp_path)  # fmt: skip
+    codec = load_preview_codec(str(tmp_path))
+    monkeypatch.setattr("diffcam.pipeline.load_flux_codec", None)
+    pipe = RefocusPipeline.from_pretrained(adapter=adapter, dtype="float32", codec=codec)
+    assert pipe.model.codec is codec
+    assert pipe(photo, Camera((0.5, 0.5), 8.0), "none", steps=1).images[0].size == photo.size
+
+
+def test_quantisation_reaches_the_base(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        "diffcam.pipeline.load_flux_transformer",
+        lambda path, dtype, quantization: asked.append(quantization) or load_flux_transformer(path, dtype),
+    )
+    RefocusPipeline.from_pretrained(adapter=adapter, quantization="4bit")
+    assert asked == ["4bit"]
 
 
 def test_data_types_are_given_as_torch_has_them(adapter: Path) -> None:

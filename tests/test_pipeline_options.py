@@ -45,7 +45,7 @@ def test_a_base_is_asked_for_in_few_bits(monkeypatch: pytest.MonkeyPatch) -> Non
         (("--device", "abacus"), "--device abacus: cannot be used"),
         (("--device", "cuda:99"), "--device cuda:99: cannot be used"),
         (("--device", "cpu", "--offload"), "nothing to offload from on the CPU"),
-        (("--quantization", "4bit"), "quantization 4bit is of a FLUX base"),
+        (("--quantization", "4bit"), "quantization and codec are chosen for a FLUX base"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(options: tuple[str, ...], message: str) -> None:
