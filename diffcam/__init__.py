@@ -10,7 +10,8 @@ from diffcam.errors import DiffcamError
 
 if TYPE_CHECKING:
     from diffcam.kernels import render_bokeh
-    from diffcam.pipeline import PhotoSession, RefocusPipeline
+    from diffcam.pipeline import RefocusPipeline
+    from diffcam.session import PhotoSession
 
 __version__ = "0.1.0"
 
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "PhotoSession": "diffcam.pipeline",
+    "PhotoSession": "diffcam.session",
     "RefocusPipeline": "diffcam.pipeline",
     "render_bokeh": "diffcam.kernels",
 }

@@ -5,7 +5,7 @@ class DiffcamError(Exception):
     """A problem caused by input or files; its message is one line that says what was wrong, where, and what to do."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error says, in one line of at most 200 characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -1,13 +1,11 @@
-"""RefocusPipeline: photo and camera in, refocused photo out; and the session that makes every further click cheap."""
+"""RefocusPipeline: photo and camera in, refocused photo out."""
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -17,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffcam.camera import Aperture, Camera, CameraBatch, focus_pixel, pixels_per_level
+from diffcam.camera import Camera
 from diffcam.errors import DiffcamError
-from diffcam.functional.bokeh import defocus_radius
-from diffcam.functional.geometry import Frame, same_frame
-from diffcam.functional.upsampling import in_focus, upsample_result
+from diffcam.functional.flow import sampling_timesteps
 from diffcam.models.checkpoint import (
+    ADAPTER_FILES,
+    SETTINGS_FILE,
     RefocusSettings,
     load_adapter,
     load_model,
@@ -30,18 +28,20 @@ from diffcam.models.checkpoint import (
     save_adapter,
     save_model,
 )
+from diffcam.models.codec import VAECodec
 from diffcam.models.depth import DepthEstimator
 from diffcam.models.flux import load_flux_codec, load_flux_transformer
-from diffcam.models.refocus import RefocusModel
+from diffcam.models.hub import local_folder
+from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo
+from diffcam.session import DepthInput, PhotoSession
 
-logger = logging.getLogger(__name__)
+OutputType = Literal["pil", "np", "pt", "latent"]
+"""PIL images; an array ``(N, H, W, 3)`` or a tensor ``(N, 3, H, W)`` in [0, 1]; latents ``(N, C, h, w)`` undecoded."""
 
-DepthInput = None | Literal["none"] | NDArray[Any] | Tensor | Image.Image
-"""A disparity map, used as given: 0 farthest, 1 (or an integer type's largest) nearest; ``none``; None: estimate."""
-
-MAX_ASPECT = 4
-"""Longest frame that the model solves, in short sides; longer photos are solved smaller."""
+StepCallback = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor]]
+"""diffusers' form: called after each step with the pipeline, the step's number, its timestep in [0, 1] (1 is noise) and
+``{"latents": ...}``; returns the same, with other latents to go on with if it likes."""
 
 
 @dataclass
@@ -49,10 +49,10 @@ class RefocusPipelineOutput(BaseOutput):  # type: ignore[misc]
     """Refocused photos.
 
     Args:
-        images: A list of PIL images, or ``(N, 3, H, W)`` in [0, 1] for ``output_type="pt"``.
+        images: In the asked :data:`OutputType`.
     """
 
-    images: list[Image.Image] | Tensor
+    images: list[Image.Image] | NDArray[np.float32] | Tensor
 
 
 class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
@@ -83,43 +83,52 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         cls,
         source: str | Path | None = None,
         adapter: str | Path | None = None,
-        dtype: Literal["bfloat16", "float32"] = "bfloat16",
+        dtype: torch.dtype | Literal["bfloat16", "float32"] = "bfloat16",
         depth_estimator: DepthEstimator | None = None,
+        quantization: Literal["8bit", "4bit"] | None = None,
+        codec: VAECodec | None = None,
     ) -> RefocusPipeline:
         """Load a pipeline.
 
         Args:
             source: ``diffcam-tiny`` or another packaged name, an exported model folder, or a FLUX.1 base (folder or
                 hub name), which needs an adapter. None: ``diffcam-tiny``, or the base that the adapter was trained on.
-            adapter: Adapter folder for a FLUX base.
+            adapter: Adapter for a FLUX base (folder or hub name).
             dtype: Of a FLUX base; whole embedded models run in float32.
             depth_estimator: See the class.
+            quantization: Of a FLUX base, see :func:`diffcam.models.load_flux_transformer`.
+            codec: In place of a FLUX base's own, such as :func:`diffcam.models.load_preview_codec` gives.
 
         Raises:
             DiffcamError: If something is missing or does not fit, with what to do about it.
         """
         if adapter is None:
+            if quantization is not None or codec is not None:
+                raise DiffcamError("quantization and codec are chosen for a FLUX base; give its adapter too")
             source = source or "diffcam-tiny"
             folder = packaged(str(source)) or Path(source)
-            if not folder.is_dir():
+            if not (folder / SETTINGS_FILE).is_file():
+                fault = "holds no diffcam model" if folder.is_dir() else "no such model"
                 raise DiffcamError(
-                    f"{source}: no such model; give 'diffcam-tiny', a model folder, or a FLUX base and its adapter"
+                    f"{source}: {fault}; give 'diffcam-tiny', a model folder, or a FLUX base and its adapter"
                 )
             model, settings = load_model(folder)
             return cls(model, settings, Path(source).name, depth_estimator)
-        settings = RefocusSettings.read(Path(adapter))
+        folder, precision = local_folder(str(adapter), ADAPTER_FILES), _precision(dtype)
+        settings = RefocusSettings.read(folder)
         source = source or settings.base
         if not source:
             raise DiffcamError(f"{adapter}: does not say what base it was trained on; name one")
-        model = settings.build(load_flux_codec(str(source), dtype), load_flux_transformer(str(source), dtype))
+        base = load_flux_transformer(str(source), precision, quantization)
+        model = settings.build(codec or load_flux_codec(str(source), precision), base)
         for projector in model.transformer.projectors.values():
             projector.to(model.transformer.dtype)
-        load_adapter(model, Path(adapter))
+        load_adapter(model, folder)
         return cls(model.eval().requires_grad_(False), settings, f"{source} + {Path(adapter).name}", depth_estimator)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model folder, or, on a FLUX base, the adapter folder; :meth:`from_pretrained` reads both."""
-        if hasattr(self.model.transformer.base, "peft_config"):
+        if self._has_adapter:
             save_adapter(self.model, Path(folder), self.settings.trained_size, self.settings.base)
         else:
             save_model(self.model, Path(folder), self.settings.trained_size)
@@ -133,6 +142,32 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Keep codec and transformer in main memory and move each to the GPU only while it works."""
         self.model.offload(torch.device(device))
 
+    def fuse_lora(self) -> None:
+        """Add the adapter to the weights of its base, which spares its own products.
+
+        :meth:`save_pretrained` writes the same adapter, fused or not.
+
+        Raises:
+            DiffcamError: If there is no adapter.
+        """
+        if not self._has_adapter:
+            raise DiffcamError(f"{self.name}: has no adapter to fuse")
+        self.model.transformer.base.fuse_lora()
+
+    def unfuse_lora(self) -> None:
+        """Take the adapter out of the weights again, to the rounding of their data type.
+
+        Raises:
+            DiffcamError: If there is no adapter.
+        """
+        if not self._has_adapter:
+            raise DiffcamError(f"{self.name}: has no adapter to unfuse")
+        self.model.transformer.base.unfuse_lora()
+
+    @property
+    def _has_adapter(self) -> bool:
+        return hasattr(self.model.transformer.base, "peft_config")
+
     def open(self, photo: Photo | Image.Image, depth: DepthInput = None) -> PhotoSession:
         """Encode what all cameras of a photo share.
 
@@ -143,7 +178,8 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         Raises:
             DiffcamError: If the map does not fit the photo or holds what is no disparity.
         """
-        return PhotoSession(self, photo if isinstance(photo, Photo) else Photo.from_image(photo), depth)
+        photo = photo if isinstance(photo, Photo) else Photo.from_image(photo)
+        return PhotoSession(self.model, photo, depth, self.settings.trained_size, self.name, self.depth_estimator)
 
     def __call__(
         self,
@@ -153,8 +189,8 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         steps: int = 8,
         seed: int = 0,
         generator: torch.Generator | None = None,
-        output_type: Literal["pil", "pt"] = "pil",
-        callback_on_step_end: Callable[[int, Tensor], None] | None = None,
+        output_type: OutputType = "pil",
+        callback_on_step_end: StepCallback | None = None,
     ) -> RefocusPipelineOutput:
         """Refocus a photo, for one camera or for a sweep of them in one batch.
 
@@ -165,135 +201,40 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
             steps: Sampling steps.
             seed: Of the noise, shared by all cameras; ignored if a generator is given.
             generator: Draws the noise instead.
-            output_type: ``pil``, or ``pt`` for a tensor.
-            callback_on_step_end: Called with the step's number and the latents.
+            output_type: See :data:`OutputType`.
+            callback_on_step_end: See :data:`StepCallback`.
+
+        Raises:
+            DiffcamError: If there is no camera, the output type is unknown, or the map does not fit.
         """
+        if output_type not in get_args(OutputType):
+            raise DiffcamError(f"output_type {output_type!r}: must be one of {', '.join(get_args(OutputType))}")
         cameras = [camera] if isinstance(camera, Camera) else list(camera)
         session = self.open(photo, depth)
-        images = session.solve(cameras, steps, seed, generator, callback_on_step_end)
+        on_step = None if callback_on_step_end is None else self._step_hook(callback_on_step_end, steps)
+        if output_type == "latent":
+            return RefocusPipelineOutput(images=session.latents(cameras, steps, seed, generator, on_step))
+        images = session.solve(cameras, steps, seed, generator, on_step)
         if output_type == "pt":
             return RefocusPipelineOutput(images=images)
+        if output_type == "np":
+            return RefocusPipelineOutput(images=images.permute(0, 2, 3, 1).numpy())
         pictures = [session.picture(image, one, steps, seed) for image, one in zip(images, cameras, strict=True)]
         return RefocusPipelineOutput(images=pictures)
 
-
-class PhotoSession:
-    """One photo, opened: its conditions are encoded once and serve every camera.
-
-    Args:
-        pipeline: Whose model is used.
-        photo: The photo.
-        depth: See :data:`DepthInput`.
-    """
-
-    def __init__(self, pipeline: RefocusPipeline, photo: Photo, depth: DepthInput = None) -> None:
-        self._pipeline = pipeline
-        self.photo = photo
-        model, settings = pipeline.model, pipeline.settings
-        width, height = photo.size
-        size = settings.trained_size
-        self.frame = Frame.fit((height, width), size, model.token_pixels, MAX_ASPECT * size)
-        self._full = photo.tensor()[None]
-        self.disparity = self._read_depth(depth)
-        with torch.no_grad():
-            device = model.device
-            self._conditions = model.conditions(self.frame.to_model(self._full).to(device), self.disparity.to(device))
-
-    def refocus(
-        self, camera: Camera, steps: int = 8, seed: int = 0, on_step: Callable[[int, Tensor], None] | None = None
-    ) -> Image.Image:
-        """The photo as this camera takes it, at full size, with its record in ``info["diffcam"]``."""
-        return self.picture(self.solve([camera], steps, seed, on_step=on_step)[0], camera, steps, seed)
-
-    @torch.no_grad()
-    def solve(
-        self,
-        cameras: Sequence[Camera],
-        steps: int = 8,
-        seed: int = 0,
-        generator: torch.Generator | None = None,
-        on_step: Callable[[int, Tensor], None] | None = None,
-    ) -> Tensor:
-        """Full-size results ``(N, 3, H, W)`` in [0, 1] for N cameras, which share their noise."""
-        model = self._pipeline.model
-        generator = generator if generator is not None else torch.Generator().manual_seed(seed)
-        frame = self.frame
-        if any(one.aperture != Aperture() for one in cameras):
-            logger.warning(
-                "%s: the model draws round openings alone, the camera's aperture is left out", self.photo.name
-            )
-        asked = [Camera(frame.focus(one.focus), frame.bokeh(one.bokeh), one.aperture) for one in cameras]
-        batch = CameraBatch.from_cameras(asked).to(self._conditions.reference.device)
-        noise = model.noise(self._conditions, 1, generator).expand(len(cameras), -1, -1, -1)
-        solved = model.sample(batch, self._conditions, noise, steps, on_step).float().cpu()
-        results = zip(frame.from_model(solved).split(1), cameras, strict=True)
-        return torch.cat([upsample_result(self._full, result, self._in_focus(one)) for result, one in results])
-
-    def picture(self, image_3HW: Tensor, camera: Camera, steps: int, seed: int) -> Image.Image:
-        """A result as a PIL image of the photo's kind, with the record of how it was made."""
-        pixels = (image_3HW.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-        picture = Image.fromarray(pixels)
-        if self.photo.alpha is not None:
-            picture.putalpha(self.photo.alpha)
-        picture.info["diffcam"] = json.dumps(self.record(camera, steps, seed))
-        return picture
-
-    def record(self, camera: Camera, steps: int, seed: int) -> dict[str, Any]:
-        """What makes a result again: camera, model, seed and steps."""
-        return {
-            "focus": list(camera.focus),
-            "bokeh": camera.bokeh,
-            "model": self._pipeline.name,
-            "seed": seed,
-            "steps": steps,
-        }
-
-    def _in_focus(self, camera: Camera) -> Tensor | None:
-        """Where the photo has no blur and a camera leaves none, ``(1, 1, *content)``; None where depth is unknown."""
-        disparity = self.frame.from_model(self.disparity)
-        if not disparity.any():
-            return None
-        height, width = self.frame.content
-        row, column = focus_pixel(camera.focus, height, width)
-        level = torch.tensor([camera.bokeh * pixels_per_level(height, width)])
-        asked = defocus_radius(disparity, disparity[:, 0, row, column], level).abs()
-        return in_focus(torch.maximum(asked, self.frame.from_model(self._conditions.own_radius).cpu()))
-
-    def _read_depth(self, depth: DepthInput) -> Tensor:
-        """Disparity ``(1, 1, *padded)`` in the model's frame."""
-        if isinstance(depth, str):
-            if depth != "none":
-                raise DiffcamError(f"depth must be a map, None or 'none', got {depth!r}; read a map's file first")
-            return torch.zeros(1, 1, *self.frame.padded)
-        if depth is not None:
-            return self.frame.to_model(_disparity(depth, self.photo))
-        if self._pipeline.depth_estimator is not None:
-            return self.frame.to_model(self._pipeline.depth_estimator(self._full))
-        logger.warning("%s: no depth map and no depth estimator: solved without depth", self.photo.name)
-        return torch.zeros(1, 1, *self.frame.padded)
+    def _step_hook(self, callback: StepCallback, steps: int) -> StepHook:
+        timesteps = sampling_timesteps(steps, self.model.shift)
+        return lambda step, latents: callback(self, step, timesteps[step], {"latents": latents}).get("latents")
 
 
-def _disparity(depth: NDArray[Any] | Tensor | Image.Image, photo: Photo) -> Tensor:
-    """A given map as ``(1, 1, H, W)`` in [0, 1].
+def _precision(dtype: torch.dtype | str) -> Literal["bfloat16", "float32"]:
+    """Name of a data type that FLUX runs in.
 
     Raises:
-        DiffcamError: If it is no single channel of finite numbers in range, or has another aspect than the photo.
+        DiffcamError: If it is another.
     """
-    array = depth.detach().cpu().numpy() if isinstance(depth, Tensor) else np.asarray(depth)
-    if np.issubdtype(array.dtype, np.integer):
-        bits = array.dtype if array.dtype.itemsize <= 2 else np.uint16  # Pillow holds 16-bit grey in 32-bit integers
-        array = array / np.iinfo(bits).max
-    array = array.astype(np.float32)
-    while array.ndim > 2 and array.shape[0] == 1 and not isinstance(depth, Image.Image):
-        array = array[0]
-    if array.ndim == 3 and array.shape[-1] in (1, 3, 4) and (array[..., :1] == array[..., :3]).all():
-        array = array[..., 0]  # grey saved as RGB
-    if array.ndim != 2 or array.size == 0:
-        raise DiffcamError(f"the depth map must have a single channel, got an array of shape {array.shape}")
-    if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-        raise DiffcamError("the depth map must hold finite disparities in [0, 1], 0 farthest and 1 nearest")
-    width, height = photo.size
-    if not same_frame((array.shape[0], array.shape[1]), (height, width)):
-        sizes = f"the depth map is {array.shape[1]}x{array.shape[0]}, {photo.name} is {width}x{height}"
-        raise DiffcamError(f"{sizes}: they must show the same frame")
-    return torch.from_numpy(array)[None, None]
+    if dtype in (torch.bfloat16, "bfloat16"):
+        return "bfloat16"
+    if dtype in (torch.float32, "float32"):
+        return "float32"
+    raise DiffcamError(f"dtype {dtype}: must be bfloat16 or float32")

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def plan(command: list[str], args: argparse.Namespace) -> Iterator[str]:
     """Lines of the plan of a ``lightning fit`` command line."""
-    from diffcam.tasks.planning import MetaStep, plan_memory
+    from diffcam.tasks.planning import MetaStep, plan_memory, remembered_bytes
 
     config, task, data = _instantiate(command)
     trainer, quantization = config.trainer, _find(config.model, "quantization")
@@ -87,8 +87,10 @@ def plan(command: list[str], args: argparse.Namespace) -> Iterator[str]:
     )
     if memory.total > GPUS[args.gpu][0] * 1e9:
         yield f"does not fit in the {GPUS[args.gpu][0]} GB of a {args.gpu}"
+    if task.model.transformer.attention == "cached":
+        yield f"keys and values a photo  {remembered_bytes(task.model, data.resolution) / 1e9:10.2f} GB"
     if args.clicks:
-        yield from _clicks(task, data.resolution)
+        yield from _clicks(task, data.resolution, quantization)
 
 
 def _parameters(task: Any) -> Iterator[str]:
@@ -104,13 +106,13 @@ def _parameters(task: Any) -> Iterator[str]:
     yield f"trained                  {count(trained.values()):>14,}, {adapters:,} adapters and {projector:,} camera"
 
 
-def _clicks(task: Any, resolution: tuple[int, int]) -> Iterator[str]:
-    from diffcam.tasks.planning import click_flops, remembered_bytes
+def _clicks(task: Any, resolution: tuple[int, int], quantization: str | None) -> Iterator[str]:
+    from diffcam.tasks.planning import click_flops, click_memory
 
     opening, step = click_flops(task.model, resolution)
     yield f"opening a photo          {opening / 1e12:10.1f} TFLOP; one sampling step {step / 1e12:.1f} TFLOP"
-    if task.model.transformer.attention == "cached":
-        yield f"keys and values a photo  {remembered_bytes(task.model, resolution) / 1e9:10.2f} GB"
+    weights, besides = click_memory(task.model, resolution, quantization)
+    yield f"memory to refocus        {(weights + besides) / 1e9:10.2f} GB, {weights / 1e9:.2f} of them weights"
 
 
 def _instantiate(command: list[str]) -> tuple[Any, Any, Any]:

@@ -8,9 +8,9 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 
 
-def write_flux_folder(folder: Path, heads: int = 2) -> Path:
+def write_flux_folder(folder: Path, heads: int = 2, seed: int = 1) -> Path:
     """Write the folder and return it."""
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     vae = AutoencoderKL(
         block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=4,

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import diffcam.pipeline
+import diffcam.session
 from diffcam import Camera, RefocusPipeline
 from diffcam.functional.geometry import resize
 from diffcam.functional.upsampling import kept_regions, upsample_result
@@ -42,7 +42,7 @@ def test_24_megapixels_keep_what_was_solved_and_what_stays_sharp(monkeypatch: py
         solved.append((result, in_focus))
         return upsample_result(photo, result, in_focus)
 
-    monkeypatch.setattr(diffcam.pipeline, "upsample_result", record)
+    monkeypatch.setattr(diffcam.session, "upsample_result", record)
     photo, near = scene()
     picture = RefocusPipeline.from_pretrained("diffcam-tiny")(photo, Camera((0.5, 0.5), 12.0), depth=near).images[0]
     assert picture.size == (WIDTH, HEIGHT)

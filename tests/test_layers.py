@@ -19,7 +19,7 @@ LAYERS = (
     {"errors", "camera", "photo", "functional"},
     {"kernels"},
     {"models", "data", "metrics"},
-    {"simulation", "pipeline", "pipeline_options"},
+    {"simulation", "session", "pipeline", "pipeline_options"},
     {"tasks", "callbacks", "benchmark", "ui"},
     {"cli", "lightning_cli", "refocus_command", "plan_command", "average_command", "__main__"},
 )
@@ -32,6 +32,7 @@ SIDEWAYS = {
     ("callbacks", "tasks"),
     ("cli", "refocus_command"),
     ("cli", "lightning_cli"),
+    ("pipeline", "session"),
     ("pipeline_options", "pipeline"),
     ("plan_command", "cli"),
     ("__main__", "cli"),

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from PIL import Image
+from safetensors.torch import load_file
 from skimage import data
 
 import diffcam
 from diffcam.camera import Aperture, Camera
 from diffcam.errors import DiffcamError
+from diffcam.functional.flow import sampling_timesteps
+from diffcam.functional.geometry import resize
+from diffcam.models import (
+    LoRA,
+    RefocusModel,
+    RefocusTransformer,
+    load_flux_codec,
+    load_flux_transformer,
+    load_preview_codec,
+)
+from diffcam.models.adapters import trained_parameters
+from diffcam.models.checkpoint import save_adapter
 from diffcam.pipeline import RefocusPipeline
+from tests.flux import write_flux_folder
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +47,25 @@ def pipeline() -> RefocusPipeline:
 @pytest.fixture(scope="module")
 def photo() -> Image.Image:
     return Image.fromarray(data.astronaut()).resize((150, 100))
+
+
+@pytest.fixture(scope="module")
+def flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_flux_folder(tmp_path_factory.mktemp("base") / "flux")
+
+
+@pytest.fixture(scope="module")
+def adapter(flux: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter of that base that does something."""
+    base = load_flux_transformer(str(flux), "float32")
+    model = RefocusModel(load_flux_codec(str(flux), "float32"), RefocusTransformer(base))
+    LoRA(4).prepare(model.transformer)
+    for name, parameter in trained_parameters(model).items():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(len(name)))
+    folder = tmp_path_factory.mktemp("adapter") / "export"
+    save_adapter(model, folder, 32, str(flux))
+    return folder
 
 
 def _ramp(width: int, height: int) -> np.ndarray:
@@ -62,13 +99,42 @@ def test_a_sweep_is_one_batch_of_the_single_results(pipeline: RefocusPipeline, p
         torch.testing.assert_close(one, alone, atol=1e-4, rtol=0)
 
 
-def test_steps_are_reported_and_generators_taken(pipeline: RefocusPipeline, photo: Image.Image) -> None:
-    seen: list[int] = []
-    pipeline(
-        photo, Camera((0.5, 0.5), 4.0), "none", steps=3,
-        generator=torch.Generator().manual_seed(0), callback_on_step_end=lambda step, latents: seen.append(step),
-    )  # fmt: skip
-    assert seen == [0, 1, 2]
+def test_steps_call_back_as_in_diffusers_and_generators_are_taken(
+    pipeline: RefocusPipeline, photo: Image.Image
+) -> None:
+    seen: list[tuple[int, float]] = []
+
+    def stop_at_grey(pipe: Any, step: int, timestep: torch.Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+        assert pipe is pipeline
+        seen.append((step, float(timestep)))
+        return {"latents": torch.zeros_like(kwargs["latents"])} if step == 2 else kwargs
+
+    result = pipeline(
+        photo, Camera((0.5, 0.5), 4.0), "none", steps=3, generator=torch.Generator().manual_seed(0),
+        callback_on_step_end=stop_at_grey, output_type="latent",
+    ).images  # fmt: skip
+    assert [step for step, _ in seen] == [0, 1, 2]
+    assert [timestep for _, timestep in seen] == pytest.approx(sampling_timesteps(3, pipeline.model.shift)[:3].tolist())
+    assert result.abs().max() == 0
+
+
+def test_every_output_type_is_the_same_picture(pipeline: RefocusPipeline, photo: Image.Image) -> None:
+    camera = Camera((0.5, 0.5), 4.0)
+    pil, array, tensor, latents = (
+        pipeline(photo, camera, "none", steps=1, output_type=kind).images for kind in ("pil", "np", "pt", "latent")
+    )
+    assert np.array_equal(array, tensor.permute(0, 2, 3, 1).numpy())
+    assert np.array_equal(np.asarray(pil[0]), (array[0] * 255).round().astype(np.uint8))
+    decoded = pipeline.open(photo, "none").frame.from_model(pipeline.model.decode(latents))
+    assert (resize(tensor, decoded.shape[-2:]) - decoded).abs().mean() < 0.02
+
+
+def test_what_cannot_be_asked_for_is_refused_in_one_line(pipeline: RefocusPipeline, photo: Image.Image) -> None:
+    camera = Camera((0.5, 0.5), 4.0)
+    with pytest.raises(DiffcamError, match="output_type 'bogus': must be one of pil, np, pt, latent"):
+        pipeline(photo, camera, "none", output_type="bogus")  # type: ignore[arg-type]
+    with pytest.raises(DiffcamError, match="no camera to refocus for"):
+        pipeline(photo, [], "none")
 
 
 def test_transparency_stays(pipeline: RefocusPipeline, photo: Image.Image) -> None:
@@ -179,3 +245,87 @@ def test_offloaded_parts_take_turns_on_the_device(photo: Image.Image, monkeypatc
     assert torch.equal(result, expected)
     codec, transformer = ["transformer cpu", "codec cpu:0"], ["codec cpu", "transformer cpu:0"]
     assert moves == [*codec, *transformer, *transformer, *codec]
+
+
+def test_an_adapter_is_had_from_the_hub_by_name(
+    adapter: Path, photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the hub's local cache, as it lies there after a download; the rest of the repository is not asked for."""
+    cached = tmp_path / "models--someone--refocus"
+    shutil.copytree(adapter, cached / "snapshots" / "1234")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("1234")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    camera = Camera((0.5, 0.5), 8.0)
+    pipes = [RefocusPipeline.from_pretrained(adapter=one, dtype="float32") for one in (adapter, "someone/refocus")]
+    here, there = (pipe(photo, camera, "none", steps=1, output_type="pt").images for pipe in pipes)
+    assert torch.equal(here, there)
+    with pytest.raises(DiffcamError, match=r"someone/else: no such folder.* the hub cannot be reached"):
+        RefocusPipeline.from_pretrained(adapter="someone/else")
+    with pytest.raises(DiffcamError, match="missing: no such folder, and no name that the hub could know"):
+        RefocusPipeline.from_pretrained(adapter=tmp_path / "missing")
+
+
+def test_another_codec_serves_in_place_of_the_bases_own(
+    adapter: Path, photo: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny autoencoder, as for previews; the base's own is not even read."""
+    torch.manual_seed(0)
+    AutoencoderTiny(
+        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), latent_channels=4,
+        num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1),
+    ).save_pretrained(tmp_path)  # fmt: skip
+    codec = load_preview_codec(str(tmp_path))
+    monkeypatch.setattr("diffcam.pipeline.load_flux_codec", None)
+    pipe = RefocusPipeline.from_pretrained(adapter=adapter, dtype="float32", codec=codec)
+    assert pipe.model.codec is codec
+    assert pipe(photo, Camera((0.5, 0.5), 8.0), "none", steps=1).images[0].size == photo.size
+
+
+def test_quantisation_reaches_the_base(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        "diffcam.pipeline.load_flux_transformer",
+        lambda path, dtype, quantization: asked.append(quantization) or load_flux_transformer(path, dtype),
+    )
+    RefocusPipeline.from_pretrained(adapter=adapter, quantization="4bit")
+    assert asked == ["4bit"]
+
+
+def test_data_types_are_given_as_torch_has_them(adapter: Path) -> None:
+    assert RefocusPipeline.from_pretrained(adapter=adapter, dtype=torch.float32).dtype == torch.float32
+    assert RefocusPipeline.from_pretrained(adapter=adapter).dtype == torch.bfloat16
+    with pytest.raises(DiffcamError, match=r"dtype torch\.float16: must be bfloat16 or float32"):
+        RefocusPipeline.from_pretrained(adapter=adapter, dtype=torch.float16)  # type: ignore[arg-type]
+
+
+def test_a_base_without_an_adapter_is_told_so(flux: Path) -> None:
+    for source, message in ((flux, "holds no diffcam model"), ("black-forest-labs/FLUX.1-dev", "no such model")):
+        with pytest.raises(DiffcamError, match=rf"{message}; give .* or a FLUX base and its adapter"):
+            RefocusPipeline.from_pretrained(source)
+
+
+def test_adapters_are_fused_saved_and_unfused(adapter: Path, photo: Image.Image, tmp_path: Path) -> None:
+    pipe = RefocusPipeline.from_pretrained(adapter=adapter, dtype="float32")
+
+    def refocused() -> torch.Tensor:
+        result: Any = pipe(photo, Camera((0.5, 0.5), 8.0), "none", steps=1, output_type="latent").images
+        return result
+
+    layer = pipe.model.transformer.base.single_transformer_blocks[0].proj_mlp.base_layer
+    expected, before = refocused(), layer.weight.clone()
+    pipe.fuse_lora()
+    assert not torch.allclose(layer.weight, before, atol=1e-3)
+    torch.testing.assert_close(refocused(), expected, rtol=1e-3, atol=1e-3)
+    pipe.save_pretrained(tmp_path / "saved")
+    for name, value in load_file(adapter / "pytorch_lora_weights.safetensors").items():
+        assert torch.equal(load_file(tmp_path / "saved" / "pytorch_lora_weights.safetensors")[name], value), name
+    pipe.unfuse_lora()
+    torch.testing.assert_close(layer.weight, before)
+    torch.testing.assert_close(refocused(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_whole_models_have_nothing_to_fuse(pipeline: RefocusPipeline) -> None:
+    for fuse in (pipeline.fuse_lora, pipeline.unfuse_lora):
+        with pytest.raises(DiffcamError, match="diffcam-tiny: has no adapter to"):
+            fuse()

@@ -104,18 +104,22 @@ def count_flops(run: Callable[[], Tensor], backward: bool = True) -> int:
     return counter.get_total_flops()
 
 
-def peak_memory(run: Callable[[], Tensor], module: nn.Module, inputs: Iterable[Tensor]) -> int:
-    """Largest number of bytes that a computation and its backward pass hold at once, apart from what was there before.
+def peak_memory(run: Callable[[], Tensor], module: nn.Module, inputs: Iterable[Tensor], backward: bool = True) -> int:
+    """Largest number of bytes that a computation holds at once, apart from what was there before.
 
     Args:
         run: Gives a scalar, from tensors on the meta device.
         module: Whose weights it uses; a gradient is dropped as soon as it is whole, so that it is not counted.
         inputs: What it is given.
+        backward: Whether its backward pass follows.
     """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     hooks = [parameter.register_post_accumulate_grad_hook(_drop_gradient) for parameter in trained]
-    with as_on_gpu(), LiveMemory([*module.parameters(), *module.buffers(), *inputs]) as memory:
-        run().backward()
+    given = [*module.parameters(), *module.buffers(), *inputs]
+    with as_on_gpu(), LiveMemory(given) as memory, torch.set_grad_enabled(backward):
+        result = run()
+        if backward:
+            result.backward()
     for hook in hooks:
         hook.remove()
     return memory.peak

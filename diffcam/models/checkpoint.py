@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from diffcam.errors import DiffcamError, first_line
 from diffcam.models.codec import PatchCodec, VAECodec
+from diffcam.models.fingerprint import base_fingerprint
 from diffcam.models.parametrisation import BlurStackOutput, ResidualOutput, VelocityOutput
 from diffcam.models.refocus import RefocusModel
 from diffcam.models.restoration import DefocusRemoval
@@ -31,6 +32,7 @@ from diffcam.models.transformer import RefocusTransformer
 SETTINGS_FILE = "refocus.json"
 RESTORATION_FOLDER = "restoration"
 LORA_FILE = "pytorch_lora_weights.safetensors"
+ADAPTER_FILES = (SETTINGS_FILE, LORA_FILE, "*_projector.safetensors")
 PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, BlurStackOutput)}
 
 
@@ -44,6 +46,7 @@ class RefocusSettings:
         shift: Timestep shift.
         trained_size: Short side in pixels that photos are solved at.
         base: Where the frozen base of an adapter comes from; empty for whole models.
+        fingerprint: Of that base, see :func:`base_fingerprint`; empty for whole models and adapters that lack it.
     """
 
     attention: Literal["full", "cached"]
@@ -55,9 +58,10 @@ class RefocusSettings:
     shift: float
     trained_size: int
     base: str = ""
+    fingerprint: str = ""
 
     @classmethod
-    def of(cls, model: RefocusModel, trained_size: int, base: str = "") -> RefocusSettings:
+    def of(cls, model: RefocusModel, trained_size: int, base: str = "", fingerprint: str = "") -> RefocusSettings:
         """The settings of a model."""
         transformer = model.transformer
         return cls(
@@ -70,6 +74,7 @@ class RefocusSettings:
             shift=model.shift,
             trained_size=trained_size,
             base=base,
+            fingerprint=fingerprint,
         )
 
     @classmethod
@@ -86,6 +91,16 @@ class RefocusSettings:
             raise DiffcamError(f"{folder}: not a diffcam model or adapter: it has no {SETTINGS_FILE}") from error
         except (TypeError, ValueError) as error:
             raise DiffcamError(f"{path}: not the settings of a diffcam model ({error})") from error
+
+    def check_base(self, base: FluxTransformer2DModel, adapter: Path) -> None:
+        """Refuse a base that the adapter with these settings was not trained on.
+
+        Raises:
+            DiffcamError: If it is another.
+        """
+        if self.fingerprint not in ("", base_fingerprint(base)):
+            name = self.base or "a base that it does not name"
+            raise DiffcamError(f"{adapter}: was trained on {name}; the weights of this base are others")
 
     def build(
         self, codec: PatchCodec | VAECodec, base: FluxTransformer2DModel, restoration: DefocusRemoval | None = None
@@ -155,13 +170,14 @@ def save_adapter(model: RefocusModel, folder: Path, trained_size: int, base: str
     """
     weights = _whole(get_peft_model_state_dict(model.transformer.base), torch.float32)
     projectors = _projectors(model, torch.float32)
+    fingerprint = base_fingerprint(model.transformer.base)
     if not write:
         return
     folder.mkdir(parents=True, exist_ok=True)
     config = model.transformer.base.peft_config["default"].to_dict()
     config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     FluxPipeline.save_lora_weights(folder, transformer_lora_layers=weights, transformer_lora_adapter_metadata=config)
-    _save_refocus_part(RefocusSettings.of(model, trained_size, base), projectors, folder)
+    _save_refocus_part(RefocusSettings.of(model, trained_size, base, fingerprint), projectors, folder)
 
 
 def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
@@ -196,6 +212,7 @@ def load_adapter(model: RefocusModel, folder: Path) -> None:
     if not path.is_file():
         raise DiffcamError(f"{folder}: no {LORA_FILE} there")
     base = model.transformer.base
+    RefocusSettings.read(folder).check_base(base, folder)
     try:
         base.load_lora_adapter(folder, weight_name=LORA_FILE, prefix="transformer", adapter_name="default")
         load_projectors(model, folder)

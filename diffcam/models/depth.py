@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.errors import DiffcamError
+from diffcam.models.hub import why_not
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -61,11 +61,7 @@ class DepthAnything:
         try:
             network = AutoModelForDepthEstimation.from_pretrained(self.model, use_safetensors=True)
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            advice = (
-                "check the folder" if Path(self.model).exists() else "name a folder, or allow access to the model hub"
-            )
-            raise DiffcamError(f"depth model {self.model}: cannot be loaded ({reason}); {advice}") from error
+            raise DiffcamError(f"depth model {self.model}: cannot be loaded: {why_not(self.model, error)}") from error
         return network.eval().requires_grad_(False).to(self.device)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from diffcam.errors import DiffcamError, first_line
 from diffcam.models.codec import VAECodec
+from diffcam.models.hub import why_not
 
 KEPT_WHOLE = ["x_embedder", "context_embedder", "time_text_embed", "norm_out", "proj_out"]
 """Layers outside the blocks: a hundredth of the weights, not quantised."""
@@ -123,9 +124,7 @@ def _from_pretrained(kind: Any, path: str, subfolder: str | None, dtype: str, **
             path, torch_dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True, **options
         )
     except (OSError, ValueError, RuntimeError) as error:
-        gated = any(sign in str(error).lower() for sign in ("gated", "401", "403"))
-        advice = "accept its licence on the hub and log in with `hf auth login`" if gated else first_line(error)
-        raise DiffcamError(f"{path}: cannot load {what}: {advice}") from error
+        raise DiffcamError(f"{path}: cannot load {what}: {why_not(path, error)}") from error
     for fault, keys in (("lacks", found["missing_keys"]), ("holds the foreign", found["unexpected_keys"])):
         if keys:
             raise DiffcamError(f"{path}: the {what} {fault} {sorted(keys)[0]} ({len(keys)} such names)")

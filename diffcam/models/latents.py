@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from diffcam.models.codec import VAECodec
+from diffcam.models.fingerprint import digest
 
 
 class LatentCache(nn.Module):
@@ -66,18 +67,9 @@ class LatentCache(nn.Module):
     def _path(self, image_3HW: Tensor) -> Path:
         """One file an image, spread over folders by the first byte of its key."""
         if self._fingerprint is None:
-            self._fingerprint = _digest(*(value for _, value in sorted(self.codec.state_dict().items())))
-        key = hashlib.blake2b(_digest(image_3HW) + self._fingerprint, digest_size=16).hexdigest()
+            self._fingerprint = digest(*(value for _, value in sorted(self.codec.state_dict().items())))
+        key = hashlib.blake2b(digest(image_3HW) + self._fingerprint, digest_size=16).hexdigest()
         return self._folder / key[:2] / f"{key}.safetensors"
-
-
-def _digest(*tensors: Tensor) -> bytes:
-    """Of shapes, data types and every byte."""
-    state = hashlib.blake2b(digest_size=16)
-    for tensor in tensors:
-        state.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return state.digest()
 
 
 def _read(path: Path) -> Any:

@@ -17,6 +17,9 @@ from diffcam.models.parametrisation import Parametrisation, VelocityOutput
 from diffcam.models.restoration import DefocusRemoval
 from diffcam.models.transformer import Conditions, RefocusTransformer
 
+StepHook = Callable[[int, Tensor], Tensor | None]
+"""Called after each sampling step with its number and the latents; may return others to go on with."""
+
 
 class RefocusModel(nn.Module):
     """Predicts velocities of refocused photos, and samples them.
@@ -68,8 +71,13 @@ class RefocusModel(nn.Module):
         return self.transformer.dtype
 
     def offload(self, device: torch.device) -> None:
-        """Keep codec and transformer in main memory; each moves to the device when it is its turn."""
+        """Keep codec and transformer in main memory; each moves to the device when it is its turn.
+
+        What undoes a photo's own blur is small and stays on the device.
+        """
         self._worker = device
+        if self.restoration is not None:
+            self.restoration.to(device)
 
     def _bring(self, part: Any, other: Any) -> None:
         if self._worker is not None:
@@ -94,7 +102,7 @@ class RefocusModel(nn.Module):
         latents = [self.codec.encode(image) for image in (reference_B3HW, disparity_B1HW.expand(-1, 3, -1, -1))]
         restored, radius_B1HW = latents[0], torch.zeros_like(disparity_B1HW)
         if self.restoration is not None:
-            found = self.restoration(reference_B3HW, disparity_B1HW)
+            found = self.restoration.to(reference_B3HW.device)(reference_B3HW, disparity_B1HW)
             restored, radius_B1HW = self.codec.encode(found.image), found.radius
         reference_BNC, disparity_BNC = (self.codec.pack(latent) for latent in latents)
         self._bring(self.transformer, self.codec)
@@ -136,19 +144,19 @@ class RefocusModel(nn.Module):
         conditions: Conditions,
         noise_BCHW: Tensor,
         steps: int,
-        on_step: Callable[[int, Tensor], None] | None = None,
+        on_step: StepHook | None = None,
     ) -> Tensor:
-        """Refocused images: Euler steps from noise to data along the predicted velocities.
+        """Refocused latents: Euler steps from noise to data along the predicted velocities.
 
         Args:
             cameras: ``(B * K,)``, K cameras a photo, photo-major.
             conditions: Of B photos.
             noise_BCHW: Starting latents, see :meth:`noise`.
             steps: Number of network evaluations.
-            on_step: Called after each step with its number and the latents.
+            on_step: See :data:`StepHook`.
 
         Returns:
-            ``(B * K, 3, H, W)`` display values in [0, 1].
+            ``(B * K, C, h, w)``, for :meth:`decode`.
         """
         self._bring(self.transformer, self.codec)
         latent = noise_BCHW
@@ -157,6 +165,12 @@ class RefocusModel(nn.Module):
             velocity = self.velocity(latent, now.expand(len(latent)), cameras, conditions)
             latent = latent + (following - now) * velocity
             if on_step is not None:
-                on_step(step, latent)
+                given = on_step(step, latent)
+                latent = latent if given is None else given
+        return latent
+
+    @torch.no_grad()
+    def decode(self, latent_BCHW: Tensor) -> Tensor:
+        """Images of latents, ``(B, 3, H, W)`` display values in [0, 1]."""
         self._bring(self.codec, self.transformer)
-        return self.codec.decode(latent)
+        return self.codec.decode(latent_BCHW)

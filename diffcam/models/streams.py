@@ -49,11 +49,17 @@ class Memory:
     key: Tensor
     value: Tensor
 
-    def repeat(self, times: int) -> Memory:
-        """Repeat every sample ``times`` times in place: ``(B * times, ...)``."""
-        if times == 1:
-            return self
-        return Memory(self.key.repeat_interleave(times, 0), self.value.repeat_interleave(times, 0))
+    def before(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """These and then those of ``B * K`` samples, K to each of these: ``(B * K, N + M, heads, head channels)``.
+
+        They are repeated here, block by block, so that a sweep or a training pair never holds K copies of all blocks'.
+        """
+        return _joined(self.key, key), _joined(self.value, value)
+
+
+def _joined(past: Tensor, own: Tensor) -> Tensor:
+    own = own.unflatten(0, (len(past), -1))
+    return torch.cat([past[:, None].expand(-1, own.shape[1], -1, -1, -1), own], dim=2).flatten(0, 1)
 
 
 for _kind in (Stream, Memory):
@@ -76,7 +82,7 @@ def run_block(
         block: One of FLUX's.
         run: What runs it.
         streams: Its input.
-        memory: What it may look at besides.
+        memory: What it may look at besides; of one sample for every K of the streams'.
         recompute: Keep only the tokens that it is given, and compute the rest again in the backward pass.
         offload: Keep those in the machine's memory instead of the device's.
     """
@@ -109,7 +115,7 @@ def _attend(heads: Sequence[tuple[Tensor, Tensor, Tensor]], memory: Memory | Non
     query, key, value = (torch.cat(parts, dim=1) for parts in zip(*heads, strict=True))
     own = Memory(key, value)
     if memory is not None:
-        key, value = torch.cat([memory.key, key], dim=1), torch.cat([memory.value, value], dim=1)
+        key, value = memory.before(key, value)
     mixed = F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
     lengths = [query.shape[1] for query, _, _ in heads]
     return mixed.transpose(1, 2).flatten(2).split(lengths, dim=1), own

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffcam.errors import DiffcamError
+from diffcam.models.hub import why_not
 
 
 class FluxPhotographer:
@@ -56,10 +57,8 @@ class FluxPhotographer:
                 pipeline.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name="anti_blur")
                 pipeline.set_adapters("anti_blur", self.adapter_scale)
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise DiffcamError(
-                f"text-to-image model {self.model}: cannot be loaded ({reason}); check its name"
-            ) from error
+            reason = why_not(self.model, error)
+            raise DiffcamError(f"text-to-image model {self.model}: cannot be loaded: {reason}") from error
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(self.device)
 

@@ -177,12 +177,9 @@ class RefocusTransformer(nn.Module):
             raise ValueError(f"{len(noisy_BNC)} noisy samples do not divide over {len(conditions.reference)} photos")
         noisy = self._noisy_stream(noisy_BNC, timestep_B, conditions.grid, defocus_BNF)
         streams = [self._camera_stream(cameras, conditions.grid), noisy]
-        memory = None
-        if conditions.memory is not None:
-            memory = [layer.repeat(times) for layer in conditions.memory]
-        else:
+        if conditions.memory is None:
             streams += self._condition_streams(_repeat(conditions, times), timestep_B)
-        streams, _ = self._run(streams, memory)
+        streams, _ = self._run(streams, conditions.memory)
         noisy = streams[1]
         return self.base.proj_out(self.base.norm_out(noisy.tokens, noisy.modulation))
 

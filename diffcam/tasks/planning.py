@@ -106,6 +106,29 @@ def click_flops(model: RefocusModel, resolution: tuple[int, int]) -> tuple[int, 
     return opening, step
 
 
+def click_memory(model: RefocusModel, resolution: tuple[int, int], quantization: str | None = None) -> tuple[int, int]:
+    """Bytes of a model's weights, adapters in the base's data type, and of what a first click holds besides at once.
+
+    Args:
+        model: On the meta device.
+        resolution: Height and width in pixels that the photo is solved at.
+        quantization: Of the frozen blocks, see :func:`diffcam.models.load_flux_transformer`.
+    """
+    codec: Any = model.codec
+    transformer, trained = model.transformer, list(trained_parameters(model).values())
+    weights = size(_frozen(transformer)) - _saved(transformer, quantization) + size(codec.parameters())
+    with torch.device("meta"):
+        image, disparity = torch.zeros(1, 3, *resolution), torch.zeros(1, 1, *resolution)
+        noise = torch.zeros(1, codec.channels, *(side // codec.downscale for side in resolution))
+        cameras = CameraBatch(torch.zeros(1, 2), torch.zeros(1))
+    given = [image, disparity, noise, cameras.focus, cameras.bokeh]
+
+    def click() -> Tensor:
+        return model.decode(model.sample(cameras, model.conditions(image, disparity), noise, 1))
+
+    return weights + count(trained) * transformer.dtype.itemsize, peak_memory(click, model, given, backward=False)
+
+
 def remembered_bytes(model: RefocusModel, resolution: tuple[int, int]) -> int:
     """Keys and values that cached attention keeps of one photo."""
     tokens = 2 * (resolution[0] // model.token_pixels) * (resolution[1] // model.token_pixels)

@@ -192,7 +192,7 @@ class RefocusTask(lightning.LightningModule):
             [self.model.noise(conditions, 1, self._generator("sample", int(index))) for index in batch.index]
         )
         cameras = CameraBatch(batch.cameras.focus[:, 0], batch.cameras.bokeh[:, 0])
-        return self.model.sample(cameras, conditions, noise, self.steps)
+        return self.model.decode(self.model.sample(cameras, conditions, noise, self.steps))
 
     def validation_step(self, batch: RefocusBatch, batch_idx: int) -> dict[str, Tensor]:
         """Refocused images of held-out samples, and their errors."""

@@ -88,7 +88,7 @@ def _load_whole(task: RefocusTask, path: Path) -> None:
 
 def _load_adapter(task: RefocusTask, path: Path) -> None:
     """LoRA weights by name: diffusers drops peft's adapter name from the keys when it saves."""
-    RefocusSettings.read(path)
+    RefocusSettings.read(path).check_base(task.model.transformer.base, path)
     named = {}
     for name, tensor in load_file(path / LORA_FILE).items():
         module = name.removeprefix("transformer.").removesuffix(".weight")

@@ -125,6 +125,23 @@ def test_adapter_of_another_base_and_foreign_keys_are_refused(tmp_path: Path, fl
         load_adapter(_flux_model(flux_folder, rank=0), tmp_path / "nothing")
 
 
+def test_the_adapter_knows_its_base_from_others_of_the_same_shape(tmp_path: Path, flux_folder: Path) -> None:
+    """In either data type, and saved again; one that was saved without a fingerprint is taken as it is."""
+    adapter, other = tmp_path / "adapter", write_flux_folder(tmp_path / "other", seed=2)
+    save_adapter(_flux_model(flux_folder), adapter, 512, "the-right-one")
+    halved = _flux_model(flux_folder, rank=0)
+    halved.transformer.base = load_flux_transformer(str(flux_folder), "bfloat16")
+    load_adapter(halved, adapter)
+    save_adapter(halved, tmp_path / "again", 512)
+    load_adapter(_flux_model(flux_folder, rank=0), tmp_path / "again")
+    with pytest.raises(DiffcamError, match="adapter: was trained on the-right-one; the weights of this"):
+        load_adapter(_flux_model(other, rank=0), adapter)
+    settings = json.loads((adapter / "refocus.json").read_text())
+    assert settings.pop("fingerprint")
+    (adapter / "refocus.json").write_text(json.dumps(settings))
+    load_adapter(_flux_model(other, rank=0), adapter)
+
+
 def test_missing_bases_are_explained_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DiffcamError, match="cannot load transformer") as error:
         load_flux_transformer(str(tmp_path / "nowhere"))

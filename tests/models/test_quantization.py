@@ -17,6 +17,7 @@ from diffcam.errors import DiffcamError
 from diffcam.models import LoRA, RefocusModel, RefocusTransformer, load_flux_codec, load_flux_transformer
 from diffcam.models.accounting import size
 from diffcam.models.adapters import trained_parameters
+from diffcam.models.fingerprint import base_fingerprint
 from diffcam.tasks import RefocusTask
 from tests.flux import write_flux_folder
 
@@ -60,6 +61,7 @@ def _frozen_bytes(task: RefocusTask) -> int:
 def test_adapters_learn_on_it_and_nothing_else_does(flux_folder: Path, bits: str) -> None:
     whole, quantized = _task(flux_folder, None), _task(flux_folder, bits)
     expected, found = (_velocity(task.model) for task in (whole, quantized))
+    assert base_fingerprint(quantized.model.transformer.base) == base_fingerprint(whole.model.transformer.base)
     assert (found - expected).norm() < {"8bit": 0.01, "4bit": 0.15}[bits] * expected.norm()
     for task in (whole, quantized):
         _velocity(task.model).square().mean().backward()

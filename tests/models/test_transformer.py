@@ -218,3 +218,16 @@ def test_impossible_combinations_are_refused(make_base: MakeBase) -> None:
         transformer.conditions(inputs["reference"], inputs["disparity"], GRID, inputs["reference"])
     with pytest.raises(ValueError, match="do not divide"):
         _run(transformer, {**inputs, "noisy": inputs["noisy"][:3]})
+
+
+@pytest.mark.parametrize("checkpointed", [0, 4])
+def test_a_sweep_does_not_copy_what_is_cached_for_every_camera(make_base: MakeBase, checkpointed: int) -> None:
+    """What the blocks are given, and what checkpointing keeps, is of the photos and not of their cameras."""
+    transformer = RefocusTransformer(make_base(), "cached", checkpointed_blocks=checkpointed)
+    inputs, given = _inputs(), []
+    conditions = transformer.conditions(inputs["reference"], inputs["disparity"], GRID)
+    run = transformer._single
+    transformer._single = lambda block, streams, memory: given.append(memory) or run(block, streams, memory)
+    transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], conditions)
+    assert conditions.memory is not None
+    assert [id(memory) for memory in given] == [id(memory) for memory in conditions.memory[2:]]

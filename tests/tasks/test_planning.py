@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers import FluxTransformer2DModel
+import yaml
+from diffusers import AutoencoderKL, FluxTransformer2DModel
 from lightning.pytorch.cli import LightningCLI
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffcam.camera import CameraBatch
 from diffcam.cli import run_diffcam, train
-from diffcam.models import LoRA, RefocusTransformer
+from diffcam.models import LoRA, RefocusModel, RefocusTransformer, VAECodec
 from diffcam.models.accounting import count, count_flops, meta_copy, peak_memory
 from diffcam.models.adapters import trained_parameters
 from diffcam.models.flux import flux_transformer_shape
+from diffcam.models.transformer import Conditions
 from diffcam.tasks import Muon
-from diffcam.tasks.planning import optimizer_bytes
+from diffcam.tasks.planning import click_memory, optimizer_bytes, remembered_bytes
 from tests.flux import write_flux_folder
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,18 @@ def _loss(transformer: RefocusTransformer, device: str) -> Any:
     return run, inputs
 
 
+def _allocated(run: Callable[[], Any]) -> int:
+    """Largest number of bytes that the CPU's allocator had given out at once."""
+    with torch.autograd.profiler.profile(profile_memory=True, use_kineto=True) as profiler:
+        run()
+    live = peak = 0
+    for event in profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            live += event.nbytes()
+            peak = max(peak, live)
+    return peak
+
+
 @pytest.mark.parametrize("attention", ["full", "cached"])
 def test_operations_are_those_that_torch_counts(attention: str) -> None:
     transformer = _transformer(attention)
@@ -81,14 +95,7 @@ def test_predicted_memory_is_what_a_step_takes(attention: str, checkpointed: int
 
     run, _ = _loss(transformer, "cpu")
     gradients = sum(4 * weight.numel() for weight in trained_parameters(transformer).values())
-    with torch.autograd.profiler.profile(profile_memory=True, use_kineto=True) as profiler:
-        run().backward()
-    live = peak = 0
-    for event in profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            live += event.nbytes()
-            peak = max(peak, live)
-    assert predicted == pytest.approx(peak - gradients, rel=0.1)
+    assert predicted == pytest.approx(_allocated(lambda: run().backward()) - gradients, rel=0.1)
 
 
 def test_a_further_block_keeps_its_input_or_with_offloading_nothing() -> None:
@@ -186,3 +193,52 @@ def test_the_plan_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert "131,152 parameters" in printed
     assert "4 steps on 1 a100 at 40%" in printed
     assert "opening a photo" in printed
+
+
+def test_the_plan_with_latents_and_attention_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Keys and values are said without being asked for."""
+    monkeypatch.chdir(ROOT)
+    flux, model = write_flux_folder(tmp_path / "flux"), "model.init_args.model.init_args"
+    codec, transformer = f"{model}.codec.init_args", f"{model}.transformer.init_args"
+    paths = (f"{codec}.codec.init_args.path={flux}", f"{transformer}.base.init_args.path={flux}")
+    files = [part for name in ("configs/flux_512", "tests/flux_small", "configs/flux_latents") for part in
+             ("--config", f"{name}.yaml")]  # fmt: skip
+    monkeypatch.setattr("diffcam.tasks.planning.remembered_bytes", lambda *_: 12_340_000_000)
+    assert run_diffcam(["plan", *files, *paths, f"{transformer}.attention=cached"]) == 0
+    printed = capsys.readouterr().out
+    assert "keys and values a photo       12.34 GB" in printed
+    assert "opening a photo" not in printed
+
+
+@pytest.mark.parametrize("attention", ["full", "cached"])
+def test_what_a_first_click_holds_is_what_it_takes(attention: str) -> None:
+    vae = AutoencoderKL(
+        latent_channels=4, norm_num_groups=4, block_out_channels=(4, 4), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )  # fmt: skip
+    model = RefocusModel(VAECodec(vae), _transformer(attention))
+    weights, predicted = click_memory(meta_copy(model), (64, 64))
+    assert weights == 4 * count(model.parameters())
+    image, noise = torch.zeros(1, 3, 64, 64), torch.zeros(1, 4, 32, 32)
+    cameras = CameraBatch(torch.zeros(1, 2), torch.zeros(1))
+    opened: list[Conditions] = []
+
+    def click() -> None:
+        opened.append(model.conditions(image, image[:, :1]))
+        model.decode(model.sample(cameras, opened[0], noise, 1))
+
+    with torch.no_grad():
+        assert predicted == pytest.approx(_allocated(click), rel=0.1)
+    remembered = sum(memory.key.nbytes + memory.value.nbytes for memory in opened[0].memory or ())
+    assert remembered == (remembered_bytes(model, (64, 64)) if attention == "cached" else 0)
+
+
+@pytest.mark.parametrize(("name", "short"), [("flux_buckets", 512), ("flux_buckets_1024", 1024)])
+def test_buckets_are_the_usual_aspects_in_whole_tokens(name: str, short: int) -> None:
+    shapes = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())["data"]["init_args"]["buckets"]
+    assert all(min(shape) == short and max(shape) % 16 == 0 for shape in shapes)
+    assert sorted(shapes) == sorted(shape[::-1] for shape in shapes)
+    aspects = sorted({max(shape) / short for shape in shapes})
+    assert aspects == pytest.approx([1, 4 / 3, 3 / 2, 16 / 9], rel=0.01)
