@@ -153,7 +153,9 @@ def _finite(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.nda
         values = 1 / values
     wrong = int((~np.isfinite(values)).sum())
     if wrong and not (fill and wrong < values.size):
-        raise DiffcamError(f"{path}: {wrong} of {values.size} values are NaN or infinite; fill them (--fill-holes)")
+        raise DiffcamError(
+            f"{path}: {wrong} of {values.size} values are NaN or infinite; fill them (commands: --fill-holes)"
+        )
     return fill_holes(values) if wrong else values
 
 
