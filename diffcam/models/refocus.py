@@ -102,7 +102,7 @@ class RefocusModel(nn.Module):
         latents = [self.codec.encode(image) for image in (reference_B3HW, disparity_B1HW.expand(-1, 3, -1, -1))]
         restored, radius_B1HW = latents[0], torch.zeros_like(disparity_B1HW)
         if self.restoration is not None:
-            found = self.restoration.to(reference_B3HW.device)(reference_B3HW, disparity_B1HW)
+            found = self.restoration(reference_B3HW, disparity_B1HW)
             restored, radius_B1HW = self.codec.encode(found.image), found.radius
         reference_BNC, disparity_BNC = (self.codec.pack(latent) for latent in latents)
         self._bring(self.transformer, self.codec)
