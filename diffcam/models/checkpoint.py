@@ -30,6 +30,7 @@ from diffcam.models.sharding import gathered
 from diffcam.models.transformer import RefocusTransformer
 
 SETTINGS_FILE = "refocus.json"
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 RESTORATION_FOLDER = "restoration"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 ADAPTER_FILES = (SETTINGS_FILE, LORA_FILE, "*_projector.safetensors")
@@ -125,11 +126,15 @@ def load_restoration(path: str) -> DefocusRemoval:
         DiffcamError: If there is none, or it is damaged.
     """
     folder = packaged(path) or Path(path)
-    folder = folder / RESTORATION_FOLDER if (folder / RESTORATION_FOLDER).is_dir() else folder
     try:
-        restoration: DefocusRemoval = DefocusRemoval.from_pretrained(folder, local_files_only=True)
+        return _read_restoration(folder / RESTORATION_FOLDER if (folder / RESTORATION_FOLDER).is_dir() else folder)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise DiffcamError(f"{path}: no restoration there ({first_line(error)})") from error
+
+
+def _read_restoration(folder: Path) -> DefocusRemoval:
+    restoration: DefocusRemoval = DefocusRemoval.from_config(DefocusRemoval.load_config(folder))
+    restoration.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return restoration
 
 
@@ -156,7 +161,7 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "transformer").mkdir(exist_ok=True)
     base.save_config(folder / "transformer")
-    _save_tensors(weights, folder / "transformer" / "diffusion_pytorch_model.safetensors")
+    _save_tensors(weights, folder / "transformer" / WEIGHTS_FILE)
     model.codec.save_config(folder / "codec")
     if model.restoration is not None:
         model.restoration.save_pretrained(folder / RESTORATION_FOLDER)
@@ -192,10 +197,10 @@ def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
     try:
         codec = PatchCodec.from_config(PatchCodec.load_config(folder / "codec"))
         base = FluxTransformer2DModel.from_config(FluxTransformer2DModel.load_config(folder / "transformer"))
-        weights = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+        weights = load_file(folder / "transformer" / WEIGHTS_FILE)
         base.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         path = folder / RESTORATION_FOLDER
-        model = settings.build(codec, base, DefocusRemoval.from_pretrained(path) if path.is_dir() else None)
+        model = settings.build(codec, base, _read_restoration(path) if path.is_dir() else None)
         load_projectors(model, folder)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise DiffcamError(f"{folder}: the model is incomplete or damaged ({first_line(error)})") from error

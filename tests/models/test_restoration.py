@@ -106,6 +106,9 @@ def test_models_keep_their_restoration(tmp_path: Path, make_model: Callable[...,
     assert not any(parameter.requires_grad for parameter in model.restoration.parameters())
     standalone = load_restoration(str(tmp_path / "model" / "restoration"))
     assert torch.equal(standalone.head.weight, loaded.restoration.head.weight)
+    save_model(loaded, tmp_path / "again", trained_size=256)
+    configs = [(tmp_path / name / "restoration" / "config.json").read_text() for name in ("model", "again")]
+    assert configs[0] == configs[1]  # where it was read from is nobody's business
 
 
 def test_a_missing_restoration_is_named(tmp_path: Path) -> None:
