@@ -17,7 +17,7 @@ from diffcam.camera import Aperture, Camera, CameraBatch, focus_pixel, pixels_pe
 from diffcam.errors import DiffcamError
 from diffcam.functional.bokeh import defocus_radius
 from diffcam.functional.geometry import Frame, same_frame
-from diffcam.functional.upsampling import in_focus, upsample_result
+from diffcam.functional.upsampling import upsample_result, what_stays
 from diffcam.models.depth import DepthEstimator
 from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo
@@ -82,7 +82,7 @@ class PhotoSession:
         """
         solved = self._model.decode(self.latents(cameras, steps, seed, generator, on_step)).float().cpu()
         results = zip(self.frame.from_model(solved).split(1), cameras, strict=True)
-        return torch.cat([upsample_result(self._full, result, self._in_focus(one)) for result, one in results])
+        return torch.cat([upsample_result(self._full, result, self._stays(one)) for result, one in results])
 
     def latents(
         self,
@@ -129,16 +129,16 @@ class PhotoSession:
             "steps": steps,
         }
 
-    def _in_focus(self, camera: Camera) -> Tensor | None:
-        """Where the photo has no blur and a camera leaves none, ``(1, 1, *content)``; None where depth is unknown."""
+    def _stays(self, camera: Camera) -> Tensor | None:
+        """Where the photo's pixels stay, as far as blur tells (`what_stays`); None where nobody knows the asked one."""
         disparity = self.frame.from_model(self.disparity)
-        if not disparity.any():
+        if camera.bokeh > 0 and not disparity.any():
             return None
         height, width = self.frame.content
         row, column = focus_pixel(camera.focus, height, width)
         level = torch.tensor([camera.bokeh * pixels_per_level(height, width)])
         asked = defocus_radius(disparity, disparity[:, 0, row, column], level).abs()
-        return in_focus(torch.maximum(asked, self.frame.from_model(self._conditions.own_radius).cpu()))
+        return what_stays(self.frame.from_model(self._conditions.own_radius).cpu(), asked)
 
     def _read_depth(self, depth: DepthInput, estimator: DepthEstimator | None) -> Tensor:
         """Disparity ``(1, 1, *padded)`` in the model's frame."""

@@ -38,19 +38,19 @@ def scene() -> tuple[Photo, np.ndarray]:
 def test_24_megapixels_keep_what_was_solved_and_what_stays_sharp(monkeypatch: pytest.MonkeyPatch) -> None:
     solved: list[tuple[Tensor, Tensor | None]] = []
 
-    def record(photo: Tensor, result: Tensor, in_focus: Tensor | None) -> Tensor:
-        solved.append((result, in_focus))
-        return upsample_result(photo, result, in_focus)
+    def record(photo: Tensor, result: Tensor, stays: Tensor | None) -> Tensor:
+        solved.append((result, stays))
+        return upsample_result(photo, result, stays)
 
     monkeypatch.setattr(diffcam.session, "upsample_result", record)
     photo, near = scene()
     picture = RefocusPipeline.from_pretrained("diffcam-tiny")(photo, Camera((0.5, 0.5), 12.0), depth=near).images[0]
     assert picture.size == (WIDTH, HEIGHT)
     output = Photo.from_image(picture).tensor()[None]
-    result, in_focus = solved[0]
+    result, stays = solved[0]
     small = (result.shape[-2], result.shape[-1])
     reference = resize(photo.tensor()[None], small)
-    trained_size = torch.lerp(result, reference, kept_regions(reference, result, in_focus))
+    trained_size = torch.lerp(result, reference, kept_regions(reference, result, stays))
     assert psnr(resize(output, small), trained_size) >= 40
     middle = np.s_[..., 1400:2600, 2400:3600]  # inside the disc
     assert psnr(output[middle], photo.tensor()[None][middle]) >= 40

@@ -52,28 +52,39 @@ def sharpness_gain(reference_B3HW: Tensor, result_B3HW: Tensor) -> Tensor:
     return (product + FLAT_POWER * wide_gain) / (power + FLAT_POWER)
 
 
-def in_focus(radius_B1HW: Tensor) -> Tensor:
-    """Where a blur of this radius, in solved pixels, does not show, ``(B, 1, H, W)`` in [0, 1]."""
-    return 1 - _step(radius_B1HW, IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS)
+def what_stays(own_radius_B1HW: Tensor, asked_radius_B1HW: Tensor) -> Tensor:
+    """What blur says of where the photo's pixels are those of the result: ``(B, 1, H, W)`` in [-1, 1].
+
+    Args:
+        own_radius_B1HW: Blur radius of the photo, in solved pixels.
+        asked_radius_B1HW: Blur radius that the camera asks for.
+
+    Returns:
+        1 where neither shows, -1 where the photo is the more blurred of the two and so has nothing to give, 0 between.
+    """
+    neither = 1 - _step(torch.maximum(own_radius_B1HW, asked_radius_B1HW), IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS)
+    sharper = _step(own_radius_B1HW - asked_radius_B1HW, IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS)
+    return neither - sharper
 
 
-def kept_regions(reference_B3HW: Tensor, result_B3HW: Tensor, in_focus_B1HW: Tensor | None = None) -> Tensor:
+def kept_regions(reference_B3HW: Tensor, result_B3HW: Tensor, stays_B1HW: Tensor | None = None) -> Tensor:
     """Where the result is as sharp as the reference and shows the same: ``(B, 1, H, W)`` in [0, 1].
 
     Args:
         reference_B3HW: The scaled-down photo, display values.
         result_B3HW: What the model made of it, of the same size.
-        in_focus_B1HW: Where photo and camera are known to have no blur (`in_focus`): a softer result is a mistake.
+        stays_B1HW: What is known of it (`what_stays`): where it is 1, a softer result is a mistake; None: nothing.
     """
     gain = sharpness_gain(reference_B3HW, result_B3HW)
     difference = _smooth(result_B3HW - reference_B3HW, 1.0).abs().amax(1, keepdim=True)
     kept = _step(gain, BLURRED_GAIN, SHARP_GAIN) * (1 - _step(difference, SAME_COLOUR, OTHER_COLOUR))
-    if in_focus_B1HW is not None:
-        kept = torch.maximum(kept, in_focus_B1HW * (1 - _step(difference, SAME_IN_FOCUS, OTHER_IN_FOCUS)))
+    if stays_B1HW is not None:
+        in_focus = stays_B1HW.clamp_min(0) * (1 - _step(difference, SAME_IN_FOCUS, OTHER_IN_FOCUS))
+        kept = torch.maximum(kept, in_focus) * (1 + stays_B1HW.clamp_max(0))
     return kept * (1 - _step(gain, SAME_GAIN, SHARPENED_GAIN))
 
 
-def upsample_result(photo_B3HW: Tensor, result_B3hw: Tensor, in_focus_B1hw: Tensor | None = None) -> Tensor:
+def upsample_result(photo_B3HW: Tensor, result_B3hw: Tensor, stays_B1hw: Tensor | None = None) -> Tensor:
     """Carry a result to the photo's size, with the regions that were sharp and stay sharp taken from the photo.
 
     Scaled down again, the output is the trained-size result with the photo in its kept regions: enlarging alone would
@@ -82,14 +93,14 @@ def upsample_result(photo_B3HW: Tensor, result_B3hw: Tensor, in_focus_B1hw: Tens
     Args:
         photo_B3HW: The photo, display values in [0, 1], of any size.
         result_B3hw: The model's result for the whole photo, at the size at which it was solved.
-        in_focus_B1hw: See `kept_regions`; None where depth is unknown.
+        stays_B1hw: See `kept_regions`.
 
     Returns:
         ``(B, 3, H, W)`` in [0, 1].
     """
     full, small = _size(photo_B3HW), _size(result_B3hw)
     reference = resize(photo_B3HW, small)
-    kept = kept_regions(reference, result_B3hw, in_focus_B1hw)
+    kept = kept_regions(reference, result_B3hw, stays_B1hw)
     result = torch.lerp(result_B3hw, reference, kept)
     output = photo_B3HW - resize(reference, full)
     output.mul_(resize(kept, full)).add_(resize(result, full)).clamp_(0, 1)

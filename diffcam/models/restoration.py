@@ -64,7 +64,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, width: int = 64, gamma: float = 2.2, iterations: int = 6) -> None:
+    def __init__(self, width: int = 64, gamma: float = 2.2, iterations: int = 9) -> None:
         super().__init__()
         self.gamma = gamma
         self.iterations = iterations

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diffcam.functional.geometry import resize
-from diffcam.functional.upsampling import in_focus, kept_regions, sharpness_gain, upsample_result
+from diffcam.functional.upsampling import kept_regions, sharpness_gain, upsample_result, what_stays
 
 
 def _kept(reference: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
@@ -112,7 +112,8 @@ def test_where_the_camera_leaves_no_blur_a_soft_result_does_not_count() -> None:
     disparity = torch.from_numpy(distance < 0)[None, None].float()  # the disc is near, the background far
     solved = resize(truth, (100, 140))
     soft = tensor(_box(tensor(_box(solved))))
-    focused = in_focus(8 * (1 - resize(disparity, (100, 140))))
+    sharp = torch.zeros(1, 1, 100, 140)
+    focused = what_stays(sharp, 8 * (1 - resize(disparity, (100, 140))))
     inside = torch.from_numpy(distance < -16)
     assert psnr(upsample_result(photo, soft), photo, inside) < 35
     assert psnr(upsample_result(photo, soft, focused), photo, inside) > 40
@@ -120,9 +121,20 @@ def test_where_the_camera_leaves_no_blur_a_soft_result_does_not_count() -> None:
     assert psnr(upsample_result(photo, solved, focused), truth, ring) > 42
 
 
-def test_in_focus_ends_between_half_a_pixel_and_one_and_a_half() -> None:
-    region = in_focus(torch.tensor([0.0, 0.4, 1.0, 1.6, 2.0])[None, None, None])
-    torch.testing.assert_close(region[0, 0, 0], torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0]), atol=1e-4, rtol=0)
+def test_what_blur_says_of_what_stays() -> None:
+    """In focus ends between half a pixel and one and a half; the same distance makes the photo the more blurred one."""
+    own = torch.tensor([0.0, 0.0, 0.0, 1.0, 4.0, 4.0, 4.0, 9.0])[None, None, None]
+    asked = torch.tensor([0.0, 0.4, 1.0, 0.0, 4.0, 3.0, 0.0, 2.0])[None, None, None]
+    expected = torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0, -0.5, -1.0, -1.0])
+    torch.testing.assert_close(what_stays(own, asked)[0, 0, 0], expected, atol=1e-4, rtol=0)
+
+
+def test_a_blurred_photo_has_nothing_to_give_to_a_sharper_result() -> None:
+    photo = tensor(_box(tensor(_box(resize(scene()[0], (100, 140))))))
+    sharper = (photo + 0.02 * torch.sin(torch.arange(140.0))).clamp(0, 1)
+    known = what_stays(torch.full((1, 1, 100, 140), 4.0), torch.zeros(1, 1, 100, 140))
+    assert kept_regions(photo, sharper, known).max() == 0
+    torch.testing.assert_close(upsample_result(photo, sharper, known), sharper, atol=1e-4, rtol=0)
 
 
 def test_blur_that_reaches_over_what_is_in_focus_stays() -> None:
