@@ -60,8 +60,8 @@ def _rendered(image_3HW: Tensor, disparity_1HW: Tensor, camera: Camera) -> Tenso
     return render_bokeh(image_3HW[None], disparity_1HW[None], disparity_1HW[:, y, x], level, gamma=2.2)[0]
 
 
-def failures() -> None:
-    """Draw ``failures.jpg``: what the model does badly."""
+def limits() -> None:
+    """Draw ``limits.jpg``: what the model makes of a blurred photo and of one without a map, beside what it should."""
     figure, rows = plt.subplots(3, 3, figsize=(14, 11))
     near, far, sharp = (0.30, 0.60), (0.75, 0.22), Camera((0.5, 0.5), 0)
     _against_truth(rows[0], "sharp everywhere", Camera(far, 10), sharp, depth=True)
@@ -70,7 +70,7 @@ def failures() -> None:
     for axis in rows.flat:
         axis.set_axis_off()
     figure.tight_layout()
-    figure.savefig(FOLDER / "failures.jpg", dpi=70)
+    figure.savefig(FOLDER / "limits.jpg", dpi=70)
 
 
 def refocus() -> None:
@@ -86,4 +86,4 @@ def refocus() -> None:
 
 if __name__ == "__main__":
     refocus()
-    failures()
+    limits()
