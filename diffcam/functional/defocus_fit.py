@@ -1,4 +1,4 @@
-"""Which lens blurred a photo: a focus plane and a level that fit what is seen of the blur everywhere (paper eq. 7).
+"""Which lens blurred a photo: focus planes and levels that fit what is seen of the blur everywhere (paper eq. 7).
 
 Shapes: B photos, K blur radii that likelihoods are known for, h x w cells of a photo.
 """
@@ -21,6 +21,9 @@ DISPARITIES = 81
 OUTLIERS = 0.05
 """Share of cells whose likelihoods mislead: shadows, soft textures, depth edges."""
 
+CELLS_ALIKE = 100
+"""Cells that say the same thing once: neighbours share their texture, and with it what misleads."""
+
 SMOOTHING = 5
 """Cells along a side over which likelihoods are pooled where depth does not tell what belongs together."""
 
@@ -39,8 +42,11 @@ def log_likelihood(logits_BKhw: Tensor, radius_B1hw: Tensor, radii_K: Tensor) ->
     return (1 - share) * table_BKhw.gather(1, lower) + share * table_BKhw.gather(1, lower + 1)
 
 
-def fit_lens(logits_BKhw: Tensor, disparity_B1hw: Tensor, radii_K: Tensor) -> tuple[Tensor, Tensor]:
-    """The most likely focus plane and level (pixels of radius per unit of disparity), each ``(B,)``.
+def fit_lens(logits_BKhw: Tensor, disparity_B1hw: Tensor, radii_K: Tensor) -> Tensor:
+    """Blur radius in pixels to expect at each disparity from 0 to 1, ``(B, DISPARITIES)``.
+
+    The mean over all focus planes and levels, each as likely as it makes the cells: where the photo leaves several
+    open, that is less extreme than the likeliest of them, and a radius that is too large does harm.
 
     Args:
         logits_BKhw: Of the likelihood of each radius in each cell.
@@ -55,8 +61,16 @@ def fit_lens(logits_BKhw: Tensor, disparity_B1hw: Tensor, radii_K: Tensor) -> tu
     lower, share = radius_shares(radius_PLD, radii_K)
     each = torch.arange(DISPARITIES, device=device)
     fit_BPL = ((1 - share) * table_BKD[:, lower, each] + share * table_BKD[:, lower + 1, each]).sum(-1)
-    best_B = fit_BPL.flatten(1).argmax(dim=1)
-    return planes_P[best_B // len(levels_L)], levels_L[best_B % len(levels_L)]
+    likely_BN = (fit_BPL / CELLS_ALIKE).flatten(1).softmax(dim=1)
+    return likely_BN @ radius_PLD.flatten(0, 1)
+
+
+def radius_at(curve_BD: Tensor, disparity_B1HW: Tensor) -> Tensor:
+    """Blur radius at each pixel, ``(B, 1, H, W)``, of radii by disparity (`fit_lens`); linear in between."""
+    place = disparity_B1HW.clamp(0, 1).flatten(1) * (DISPARITIES - 1)
+    lower = place.long().clamp_max(DISPARITIES - 2)
+    radius = torch.lerp(curve_BD.gather(1, lower), curve_BD.gather(1, lower + 1), place - lower)
+    return radius.view_as(disparity_B1HW)
 
 
 def _by_disparity(table_BKhw: Tensor, disparity_B1hw: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from diffcam.camera import Aperture
 from diffcam.functional.blur_stack import band_energies, blur_bands
-from diffcam.functional.bokeh import AREA_OFFSET, defocus_radius, display_to_linear, linear_to_display
+from diffcam.functional.bokeh import AREA_OFFSET, display_to_linear, linear_to_display
 from diffcam.functional.deconvolution import richardson_lucy
-from diffcam.functional.defocus_fit import fit_lens, local_radius, log_likelihood
+from diffcam.functional.defocus_fit import fit_lens, local_radius, log_likelihood, radius_at
 from diffcam.kernels.scatter import gather_discs, scatter_discs
 
 BANDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
@@ -53,7 +53,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
     """Estimates a photo's own blur and undoes it.
 
     A small convolutional network tells from the energies of blur bands which radius each cell of the photo was blurred
-    with. Where depth is known, focus plane and level that fit all cells best give the radii (paper eq. 7); where no
+    with. Where depth is known, the focus planes and levels that fit all cells give the radii (paper eq. 7); where no
     lens fits the map, each cell's neighbourhood does. Deconvolution is by the renderer's own discs (`richardson_lucy`):
     it is as good as that model of a lens and the map are.
 
@@ -90,8 +90,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
             disparity_B1HW: In [0, 1]; the zero map where depth is unknown.
         """
         logits = self.logits(image_B3HW)
-        plane_B, level_B = fit_lens(logits, F.avg_pool2d(disparity_B1HW, CELL), self.radii)
-        by_lens = defocus_radius(disparity_B1HW, plane_B, level_B).abs()
+        by_lens = radius_at(fit_lens(logits, F.avg_pool2d(disparity_B1HW, CELL), self.radii), disparity_B1HW)
         by_place = local_radius(logits, self.radii)
         fits_B, own_B = (
             log_likelihood(logits, radius, self.radii).mean((1, 2, 3))
