@@ -112,9 +112,9 @@ def test_two_processes_killed_and_resumed_give_what_one_gives(
     dies = ("--trainer.callbacks+", "tests.tasks.recorder.LossRecorder", "--trainer.callbacks.file",
             str(killed / "dying"), "--trainer.callbacks.kill_before", "3")  # fmt: skip
     with pytest.raises(ChildFailedError):
-        torchrun(_command("fit", flux, killed, *two, *dies, configs=configs), tmp_path)
+        torchrun(_command("fit", flux, killed, *two, *dies, configs=configs), tmp_path, killed)
     assert [len((killed / f"dying.{rank}").read_text().splitlines()) for rank in (0, 1)] == [3, 3]
-    torchrun(_command("fit", flux, resumed, *two, "--ckpt_path", str(last), configs=configs), tmp_path)
+    torchrun(_command("fit", flux, resumed, *two, "--ckpt_path", str(last), configs=configs), tmp_path, resumed)
 
     for rank in (0, 1):  # the steps after the checkpoint, and no others
         steps = [line.split()[0] for line in (resumed / f"losses.{rank}").read_text().splitlines()]
