@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from diffcam.data.perturbation import Perturbation
 from diffcam.data.reader import find_shards, read_index
 from diffcam.data.rendering import BokehRenderer
 from diffcam.data.schema import decode_record
-from diffcam.data.shards import SceneEntry
+from diffcam.data.shards import SceneEntry, file_sha256
 from diffcam.errors import DiffcamError
 
 
@@ -69,15 +68,23 @@ class Edition:
     @cached_property
     def entries(self) -> list[SceneEntry]:
         """The scenes that have samples; in an edition there are some."""
+        return [entry for entry, _ in self._records]
+
+    @cached_property
+    def _records(self) -> list[tuple[SceneEntry, dict[str, Any]]]:
+        """The scenes that have samples, and what their shards say of them; no pixel is decoded."""
         entries = [entry for entry in read_index(self.shards) if entry.samples]
         if not entries:
             raise DiffcamError(
                 f"{', '.join(self.shards)}: no scene in them has benchmark samples; "
                 "make some with 'diffcam benchmark build'"
             )
+        records = []
         for entry in entries:
-            _check_gamma(entry, self.renderer.gamma)
-        return entries
+            with entry.open() as members:
+                records.append((entry, decode_record(entry.key, members)))
+            _check_gamma(entry, records[-1][1], self.renderer.gamma)
+        return records
 
     @cached_property
     def samples(self) -> BenchmarkDataset:
@@ -91,7 +98,7 @@ class Edition:
 
     def __getstate__(self) -> dict[str, Any]:
         # a worker reads the shards itself; open files and decoded scenes stay behind
-        return {name: value for name, value in vars(self).items() if name not in ("entries", "samples")}
+        return {name: value for name, value in vars(self).items() if name not in ("entries", "samples", "_records")}
 
     def scenes(self) -> list[SceneSamples]:
         """Scenes with the numbers and sub-tasks of their samples; no pixel is decoded.
@@ -100,9 +107,7 @@ class Edition:
             DiffcamError: If a scene's record is damaged.
         """
         found, first = [], 0
-        for entry in self.entries:
-            with entry.open() as members:
-                record = decode_record(entry.key, members)
+        for entry, record in self._records:
             subtasks = tuple(sample["subtask"] for sample in record["samples"])
             numbers = tuple(range(first, first + len(subtasks)))
             found.append(
@@ -120,7 +125,7 @@ class Edition:
         """What results depend on: hashes of the shards and how they are shown."""
         perturbation = self.perturbation
         return {
-            "shards": {Path(path).name: _sha256(path) for path in find_shards(self.shards)},
+            "shards": {Path(path).name: file_sha256(Path(path)) for path in find_shards(self.shards)},
             "resolution": list(self.resolution),
             "gamma": self.renderer.gamma,
             "highlights": self.renderer.highlights,
@@ -130,17 +135,11 @@ class Edition:
         }
 
 
-def _check_gamma(entry: SceneEntry, gamma: float) -> None:
+def _check_gamma(entry: SceneEntry, record: Mapping[str, Any], gamma: float) -> None:
     """Refuse a scene whose targets are of another light than what methods and metrics are told."""
-    with entry.open() as members:
-        made_with = decode_record(entry.key, members)["metadata"].get("gamma", gamma)
+    made_with = record["metadata"].get("gamma", gamma)
     if made_with != gamma:
         raise DiffcamError(
             f"{entry.name}: made with gamma {made_with}, but the renderer has {gamma:g}: "
             f"set gamma to {made_with} in the config, or name other --shards"
         )
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,9 @@
 """Folders of weights: whole embedded models and adapters, in diffusers' own formats.
 
 A model folder holds ``transformer/``, ``codec/`` and, in models that undo a photo's own blur, ``restoration/`` (all
-diffusers), and the refocusing part; an adapter folder
-holds ``pytorch_lora_weights.safetensors`` (diffusers) and the refocusing part. The refocusing part is
-``refocus.json`` (settings) and one file a projector, such as ``camera_projector.safetensors``. Nothing is ever
-unpickled.
+diffusers), and the refocusing part; an adapter folder holds ``pytorch_lora_weights.safetensors`` (diffusers) and the
+refocusing part. The refocusing part is ``refocus.json`` (settings) and one file a projector, such as
+``camera_projector.safetensors``. Nothing is ever unpickled.
 """
 
 from __future__ import annotations

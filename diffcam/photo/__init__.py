@@ -6,7 +6,7 @@ beside them in `Photo` and are put back by `save_photo`; what could not be carri
 
 from __future__ import annotations
 
-from diffcam.photo.reading import MAX_PIXELS, Photo, open_photo
+from diffcam.photo.reading import MAX_PIXELS, Photo, open_photo, single_channel
 from diffcam.photo.writing import RECORD_TAG, RECORD_TEXT, WRITABLE_SUFFIXES, check_output, encode_photo, save_photo
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "encode_photo",
     "open_photo",
     "save_photo",
+    "single_channel",
 ]

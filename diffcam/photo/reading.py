@@ -7,10 +7,11 @@ import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
@@ -191,3 +192,10 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 def _too_large(name: str) -> str:
     return f"{name}: larger than {MAX_PIXELS // 1_000_000} megapixels, the most that is decoded; scale it down first"
+
+
+def single_channel(values: NDArray[Any]) -> NDArray[Any]:
+    """``(H, W)`` of grey saved as ``(H, W, 1)``, RGB or RGBA; anything else as it is."""
+    if values.ndim == 3 and values.shape[-1] in (1, 3, 4) and (values[..., :1] == values[..., :3]).all():
+        return values[..., 0]
+    return values

@@ -16,9 +16,7 @@ from torch.nn import functional as F
 
 from diffcam.errors import DiffcamError, first_line
 from diffcam.functional.geometry import same_frame
-
-MAX_PIXELS = 120_000_000
-"""A header that claims more is refused before memory is taken for it."""
+from diffcam.photo import MAX_PIXELS, single_channel
 
 
 def normalise_disparity(disparity_1HW: Tensor) -> Tensor:
@@ -135,8 +133,7 @@ def _read(path: Path) -> np.ndarray:
         raise
     except Exception as error:  # a damaged file can make a decoder raise anything
         raise DiffcamError(f"{path}: cannot be read as a disparity map ({first_line(error)})") from error
-    if values.ndim == 3 and values.shape[-1] in (1, 3, 4) and (values[..., :1] == values[..., :3]).all():
-        values = values[..., 0]  # grey saved as RGB
+    values = single_channel(values)
     if values.ndim != 2 or values.size == 0:
         raise DiffcamError(f"{path}: must hold one value a pixel, has the shape {values.shape}; save a grey map")
     if values.dtype.kind not in "fiu":

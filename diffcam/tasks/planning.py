@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -116,7 +116,7 @@ def click_memory(model: RefocusModel, resolution: tuple[int, int], quantization:
     """
     codec: Any = model.codec
     transformer, trained = model.transformer, list(trained_parameters(model).values())
-    weights = size(_frozen(transformer)) - _saved(transformer, quantization) + size(codec.parameters())
+    weights = _frozen_bytes(transformer, quantization) + size(codec.parameters())
     with torch.device("meta"):
         image, disparity = torch.zeros(1, 3, *resolution), torch.zeros(1, 1, *resolution)
         noise = torch.zeros(1, codec.channels, *(side // codec.downscale for side in resolution))
@@ -154,11 +154,10 @@ def plan_memory(
     """
     codec: Any = task.model.codec
     transformer, trained = task.model.transformer, list(trained_parameters(task).values())
-    frozen = size(_frozen(transformer)) - _saved(transformer, quantization)
     masters = size(trained)
     gathered = 2 * max(size(block.parameters()) for block in transformer.blocks) if shards > 1 else 0
     return MemoryPlan(
-        weights=frozen // shards + gathered + size(codec.parameters()),
+        weights=_frozen_bytes(transformer, quantization) // shards + gathered + size(codec.parameters()),
         masters=masters // shards,
         gradients=masters // shards,
         optimizer=int(count(trained) * optimizer_bytes(task.optimizer)) // shards,
@@ -176,19 +175,17 @@ def optimizer_bytes(factory: Callable[[Any], torch.optim.Optimizer], weights: in
     return size(value for value in optimizer.state[parameter].values() if isinstance(value, Tensor)) / weights
 
 
-def _frozen(module: nn.Module) -> Iterable[Tensor]:
-    return [*(weight for weight in module.parameters() if not weight.requires_grad), *module.buffers()]
-
-
-def _saved(transformer: Any, quantization: str | None) -> int:
-    """Bytes that quantisation takes off the blocks' matrices."""
+def _frozen_bytes(transformer: Any, quantization: str | None) -> int:
+    """What a transformer's frozen weights take, the blocks' matrices quantised."""
+    frozen = size(weight for weight in transformer.parameters() if not weight.requires_grad)
+    frozen += size(transformer.buffers())
     if quantization is None:
-        return 0
+        return frozen
     blocks: Sequence[nn.Module] = transformer.blocks
     matrices = [
         weight for block in blocks for weight in block.parameters() if weight.ndim == 2 and not weight.requires_grad
     ]
-    return size(matrices) - int(count(matrices) * QUANTIZED_BYTES[quantization])
+    return frozen - size(matrices) + int(count(matrices) * QUANTIZED_BYTES[quantization])
 
 
 def _meta_batch(size: int, resolution: tuple[int, int]) -> RefocusBatch:

@@ -152,19 +152,24 @@ def test_cached_conditions_serve_another_camera(make_base: MakeBase) -> None:
     torch.testing.assert_close(again, fresh)
 
 
+def _without_cues(transformer: RefocusTransformer, projector: torch.nn.Linear | None) -> RefocusTransformer:
+    """The same transformer without cues, which the first one's projector now embeds as tokens are embedded."""
+    assert projector is not None
+    embedder = transformer.base.x_embedder
+    projector.load_state_dict({"weight": embedder.weight, "bias": torch.zeros_like(embedder.bias)})
+    plain = RefocusTransformer(transformer.base, transformer.attention)
+    plain.camera_projector = transformer.camera_projector
+    return plain
+
+
 @pytest.mark.parametrize("attention", ["full", "cached"])
 def test_cues_are_added_to_the_embedding_of_the_reference(make_base: MakeBase, attention: Any) -> None:
     """Cues projected as tokens are embedded do what tokens that differ by the cues do."""
     transformer = RefocusTransformer(make_base(), attention, cue_channels=48)
-    assert transformer.cue_projector is not None
-    transformer.cue_projector.load_state_dict(
-        {"weight": transformer.base.x_embedder.weight, "bias": torch.zeros_like(transformer.base.x_embedder.bias)}
-    )
+    plain = _without_cues(transformer, transformer.cue_projector)
     inputs, cues = _inputs(1), _inputs(2)["reference"]
     conditions = transformer.conditions(inputs["reference"], inputs["disparity"], GRID, cues)
     found = transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], conditions)
-    plain = RefocusTransformer(transformer.base, attention)
-    plain.camera_projector = transformer.camera_projector
     expected = _run(plain, {**inputs, "reference": inputs["reference"] + cues})
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert (expected - _run(plain, inputs)).abs().max() > 1e-3
@@ -176,15 +181,10 @@ def test_cues_are_added_to_the_embedding_of_the_reference(make_base: MakeBase, a
 def test_defocus_cues_are_added_to_the_embedding_of_the_noisy_tokens(make_base: MakeBase, attention: Any) -> None:
     """Cues projected as tokens are embedded do what tokens that differ by the cues do."""
     transformer = RefocusTransformer(make_base(), attention, defocus_channels=48)
-    assert transformer.defocus_projector is not None
-    transformer.defocus_projector.load_state_dict(
-        {"weight": transformer.base.x_embedder.weight, "bias": torch.zeros_like(transformer.base.x_embedder.bias)}
-    )
+    plain = _without_cues(transformer, transformer.defocus_projector)
     inputs, cues = _inputs(1), _inputs(2)["noisy"]
     conditions = transformer.conditions(inputs["reference"], inputs["disparity"], GRID)
     found = transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], conditions, cues)
-    plain = RefocusTransformer(transformer.base, attention)
-    plain.camera_projector = transformer.camera_projector
     torch.testing.assert_close(found, _run(plain, {**inputs, "noisy": inputs["noisy"] + cues}), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="defocus_channels"):
         _run(transformer, inputs)
