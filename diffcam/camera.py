@@ -242,6 +242,11 @@ class CameraBatch:
         )
         return disparity_B1HW[torch.arange(len(row_B), device=row_B.device), 0, row_B, column_B]
 
+    def blur_radius(self, disparity_B1HW: Tensor) -> Tensor:
+        """Size of :meth:`defocus` in pixels of the map itself, ``(B, 1, H, W)``."""
+        height, width = disparity_B1HW.shape[-2:]
+        return self.defocus(disparity_B1HW).abs() * pixels_per_level(height, width)
+
     def defocus(self, disparity_B1HW: Tensor) -> Tensor:
         """Signed blur radius that each camera asks for (paper eq. 7), for a ``(B,)`` batch.
 

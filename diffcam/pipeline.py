@@ -212,9 +212,10 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         cameras = [camera] if isinstance(camera, Camera) else list(camera)
         session = self.open(photo, depth)
         on_step = None if callback_on_step_end is None else self._step_hook(callback_on_step_end, steps)
+        latents = session.latents(cameras, steps, seed, generator, on_step)
         if output_type == "latent":
-            return RefocusPipelineOutput(images=session.latents(cameras, steps, seed, generator, on_step))
-        images = session.solve(cameras, steps, seed, generator, on_step)
+            return RefocusPipelineOutput(images=latents)
+        images = session.images(latents, cameras)
         if output_type == "pt":
             return RefocusPipelineOutput(images=images)
         if output_type == "np":

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffcam.camera import Aperture, Camera, CameraBatch, focus_pixel, pixels_per_level
+from diffcam.camera import Aperture, Camera, CameraBatch
 from diffcam.errors import DiffcamError
-from diffcam.functional.bokeh import defocus_radius
 from diffcam.functional.geometry import Frame, same_frame
 from diffcam.functional.upsampling import upsample_result, what_stays
 from diffcam.models.depth import DepthEstimator
 from diffcam.models.refocus import RefocusModel, StepHook
-from diffcam.photo import Photo
+from diffcam.photo import Photo, single_channel
 
 logger = logging.getLogger(__name__)
 
@@ -65,24 +64,8 @@ class PhotoSession:
 
     def refocus(self, camera: Camera, steps: int = 8, seed: int = 0, on_step: StepHook | None = None) -> Image.Image:
         """The photo as this camera takes it, at full size, with its record in ``info["diffcam"]``."""
-        return self.picture(self.solve([camera], steps, seed, on_step=on_step)[0], camera, steps, seed)
-
-    def solve(
-        self,
-        cameras: Sequence[Camera],
-        steps: int = 8,
-        seed: int = 0,
-        generator: torch.Generator | None = None,
-        on_step: StepHook | None = None,
-    ) -> Tensor:
-        """Full-size results ``(N, 3, H, W)`` in [0, 1] for N cameras, which share their noise.
-
-        Raises:
-            DiffcamError: If there is no camera.
-        """
-        solved = self._model.decode(self.latents(cameras, steps, seed, generator, on_step)).float().cpu()
-        results = zip(self.frame.from_model(solved).split(1), cameras, strict=True)
-        return torch.cat([upsample_result(self._full, result, self._stays(one)) for result, one in results])
+        latents = self.latents([camera], steps, seed, on_step=on_step)
+        return self.picture(self.images(latents, [camera])[0], camera, steps, seed)
 
     def latents(
         self,
@@ -92,7 +75,7 @@ class PhotoSession:
         generator: torch.Generator | None = None,
         on_step: StepHook | None = None,
     ) -> Tensor:
-        """What :meth:`solve` decodes: ``(N, C, h, w)`` in the model's frame.
+        """Results for N cameras, which share their noise: ``(N, C, h, w)`` in the model's frame, for :meth:`images`.
 
         Raises:
             DiffcamError: If there is no camera.
@@ -109,6 +92,12 @@ class PhotoSession:
         batch = CameraBatch.from_cameras(asked).to(self._conditions.reference.device)
         noise = model.noise(self._conditions, 1, generator).expand(len(cameras), -1, -1, -1)
         return model.sample(batch, self._conditions, noise, steps, on_step)
+
+    def images(self, latents_BCHW: Tensor, cameras: Sequence[Camera]) -> Tensor:
+        """Full-size pictures ``(N, 3, H, W)`` in [0, 1] of the latents of N cameras."""
+        solved = self._model.decode(latents_BCHW).float().cpu()
+        results = zip(self.frame.from_model(solved).split(1), cameras, strict=True)
+        return torch.cat([upsample_result(self._full, result, self._stays(one)) for result, one in results])
 
     def picture(self, image_3HW: Tensor, camera: Camera, steps: int, seed: int) -> Image.Image:
         """A result as a PIL image of the photo's kind, with the record of how it was made."""
@@ -134,10 +123,7 @@ class PhotoSession:
         disparity = self.frame.from_model(self.disparity)
         if camera.bokeh > 0 and not disparity.any():
             return None
-        height, width = self.frame.content
-        row, column = focus_pixel(camera.focus, height, width)
-        level = torch.tensor([camera.bokeh * pixels_per_level(height, width)])
-        asked = defocus_radius(disparity, disparity[:, 0, row, column], level).abs()
+        asked = CameraBatch.from_cameras([camera]).blur_radius(disparity)
         return what_stays(self.frame.from_model(self._conditions.own_radius).cpu(), asked)
 
     def _read_depth(self, depth: DepthInput, estimator: DepthEstimator | None) -> Tensor:
@@ -167,8 +153,7 @@ def _disparity(depth: NDArray[Any] | Tensor | Image.Image, photo: Photo) -> Tens
     array = array.astype(np.float32)
     while array.ndim > 2 and array.shape[0] == 1 and not isinstance(depth, Image.Image):
         array = array[0]
-    if array.ndim == 3 and array.shape[-1] in (1, 3, 4) and (array[..., :1] == array[..., :3]).all():
-        array = array[..., 0]  # grey saved as RGB
+    array = single_channel(array)
     if array.ndim != 2 or array.size == 0:
         raise DiffcamError(f"the depth map must have a single channel, got an array of shape {array.shape}")
     if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:

@@ -162,7 +162,8 @@ class Refocuser(Method):
 
     def __call__(self, sample: RefocusSample) -> Tensor:
         """The model's output."""
-        images: Tensor = self._open(sample).solve(sample.cameras, self.steps, self.seed)
+        session = self._open(sample)
+        images: Tensor = session.images(session.latents(sample.cameras, self.steps, self.seed), sample.cameras)
         return images[0]
 
     def _open(self, sample: RefocusSample) -> Any:

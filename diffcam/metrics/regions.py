@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffcam.camera import CameraBatch, pixels_per_level
 from diffcam.metrics.base import SampleMetric
 from diffcam.metrics.pixel import SSIM_RADIUS
 
@@ -17,11 +16,6 @@ UNCHANGED_DIFFERENCE = 2 / 255
 UNCHANGED_WINDOW = 9
 LEAST_SHARE = 0.01
 """A region smaller than this share of the picture says nothing."""
-
-
-def asked_radius(disparity_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
-    """Blur radius in pixels that each sample's camera asks for at each pixel, ``(B, 1, H, W)`` (paper eq. 7)."""
-    return cameras.defocus(disparity_B1HW).abs() * pixels_per_level(*disparity_B1HW.shape[-2:])
 
 
 def unchanged_region(target_B3HW: Tensor, reference_B3HW: Tensor) -> Tensor:

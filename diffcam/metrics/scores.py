@@ -15,7 +15,6 @@ from diffcam.camera import CameraBatch
 from diffcam.errors import DiffcamError
 from diffcam.metrics.base import MissingWeightsError, SampleMetric
 from diffcam.metrics.pixel import ssim_map
-from diffcam.metrics.regions import asked_radius
 
 FIELDS = ("method", "sample", "scene", "subtask", "source", "bokeh", "focus_x", "focus_y")
 
@@ -59,7 +58,7 @@ class Comparison:
     @cached_property
     def asked_radius(self) -> Tensor:
         """Blur radius asked for at each pixel, ``(B, 1, H, W)`` pixels (paper eq. 7); needs the exact disparity."""
-        return asked_radius(self.exact_disparity, self.cameras)
+        return self.cameras.blur_radius(self.exact_disparity)
 
     @property
     def exact_disparity(self) -> Tensor:

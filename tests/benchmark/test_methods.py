@@ -63,9 +63,13 @@ class Pipeline:
         self.opened.append((photo, depth))
         return self
 
-    def solve(self, cameras, steps, seed):
+    def latents(self, cameras, steps, seed):
         assert (steps, seed) == (3, 7)
         return torch.full((len(cameras), 3, 4, 4), cameras[0].bokeh / 20)
+
+    def images(self, latents, cameras):
+        assert len(latents) == len(cameras)
+        return latents
 
 
 def test_a_photo_is_opened_once_for_all_cameras(edition):

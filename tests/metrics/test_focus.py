@@ -13,7 +13,6 @@ from diffcam.camera import Camera, CameraBatch
 from diffcam.functional.bokeh import render_bokeh_reference
 from diffcam.metrics import BlurRadiusError, FocusHit, RelativeBlurError
 from diffcam.metrics.focus import RADII, best_radius, blurred_copies, tile_radii
-from diffcam.metrics.regions import asked_radius
 
 SIZE = 256  # half of the reference size: level b is a radius of b / 2 pixels per unit of disparity
 
@@ -41,7 +40,7 @@ def render(
 
 def asked(disparity: torch.Tensor, focus: tuple[float, float], level: float) -> tuple[torch.Tensor, CameraBatch]:
     cameras = CameraBatch.from_cameras([Camera(focus, level)])
-    return asked_radius(disparity, cameras), cameras
+    return cameras.blur_radius(disparity), cameras
 
 
 @pytest.mark.parametrize("gamma", [1.0, 4.0])
