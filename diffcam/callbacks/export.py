@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from diffcam.callbacks.ema import EMA
 from diffcam.models.checkpoint import save_adapter, save_model
 from diffcam.tasks.refocus import RefocusTask
+from diffcam.tasks.run_folder import run_folder
 
 
 class ModelExport(Callback):
@@ -32,8 +33,8 @@ class ModelExport(Callback):
         averages = [callback for callback in trainer.callbacks if isinstance(callback, EMA)]  # type: ignore[attr-defined]
         for average in averages:
             average.swap_in(pl_module)
-        logs = trainer.log_dir or trainer.default_root_dir  # a collective call: every rank must make it
-        folder = Path(self.folder) if self.folder else Path(logs) / "export"
+        logs = run_folder(trainer)
+        folder = Path(self.folder) if self.folder else logs / "export"
         self._write(trainer, pl_module, folder)
         trainer.strategy.barrier()  # nobody leaves before the files are there
         rank_zero_info(f"exported the model to {folder}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +28,7 @@ from diffcam.metrics import (
     write_rows,
 )
 from diffcam.metrics.table import SUBTASKS
+from diffcam.tasks.run_folder import run_folder
 
 MODEL = "model"
 ROWS_FILE = "samples.csv"
@@ -120,7 +120,7 @@ class MetricsTable(Callback):
         """Log the numbers, write the rows, print the table."""
         rows = gather_rows(self.rows)
         self._log(pl_module, "test", rows, self.test_scorer)
-        folder = Path(trainer.log_dir or trainer.default_root_dir)  # asked by every process: log_dir is a broadcast
+        folder = run_folder(trainer)
         if not trainer.is_global_zero or not rows:
             return
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffcam.data.batch import RefocusBatch
 from diffcam.photo import save_photo
+from diffcam.tasks.run_folder import run_folder
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -30,8 +31,8 @@ class PredictionWriter(BasePredictionWriter):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the folder."""
-        logs = trainer.log_dir or trainer.default_root_dir  # a collective call: every rank must make it
-        self._place = Path(self.folder) if self.folder else Path(logs) / "predictions"
+        logs = run_folder(trainer)
+        self._place = Path(self.folder) if self.folder else logs / "predictions"
         self._place.mkdir(parents=True, exist_ok=True)
 
     def write_on_batch_end(

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffcam.data.batch import RefocusBatch
+from diffcam.tasks.run_folder import run_folder
 
 ERROR_GAIN = 4.0
 """Errors are shown this many times larger: a tenth of the range is already plainly wrong."""
@@ -48,10 +49,10 @@ class SampleGrid(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the grid."""
-        logs = trainer.log_dir or trainer.default_root_dir  # a collective call: every rank must make it
+        logs = run_folder(trainer)
         if not self._shown or not trainer.is_global_zero or trainer.sanity_checking:
             return
-        folder = Path(self.folder) if self.folder else Path(logs) / "samples"
+        folder = Path(self.folder) if self.folder else logs / "samples"
         folder.mkdir(parents=True, exist_ok=True)
         grid = torch.cat(self._shown[: self.rows], dim=-2)
         pixels = (grid.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()

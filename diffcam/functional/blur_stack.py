@@ -72,22 +72,20 @@ def band_energies(bands_BKCHW: Tensor, cell: int) -> Tensor:
     return (F.avg_pool2d(energy_BKHW, cell) + ENERGY_FLOOR).log() / 3 + 2
 
 
-def band_losses(defocus_B1HW: Tensor, radii: Sequence[float], cell: int) -> Tensor:
+def band_losses(radius_B1HW: Tensor, radii: Sequence[float], cell: int) -> Tensor:
     """Which share of each band a blur takes away: of a band between two radii, as far as the blur's lies between them.
 
     Args:
-        defocus_B1HW: Signed blur radius in the unit of ``radii``, positive in front of the focus plane.
+        radius_B1HW: Of the blur, in the unit of ``radii``; below 0 nothing is taken.
         radii: Of the bands, growing.
         cell: Side of the squares that shares are averaged over, in pixels.
 
     Returns:
-        ``(B, 2K, H / cell, W / cell)`` in [0, 1]: of all bands where the blur is that of something near, then of all
-        where it is that of something far; 0 where it is of the other kind.
+        ``(B, K, H / cell, W / cell)`` in [0, 1].
     """
-    radius_K11 = torch.tensor([0.0, *radii], device=defocus_B1HW.device).view(-1, 1, 1)
-    sides_B2HW = torch.cat([defocus_B1HW, -defocus_B1HW], dim=1)[:, :, None]
-    share_B2KHW = ((sides_B2HW - radius_K11[:-1]) / radius_K11.diff(dim=0)).clamp(0, 1)
-    return F.avg_pool2d(share_B2KHW.flatten(1, 2), cell)
+    radius_K11 = torch.tensor([0.0, *radii], device=radius_B1HW.device).view(-1, 1, 1)
+    share_BKHW = ((radius_B1HW - radius_K11[:-1]) / radius_K11.diff(dim=0)).clamp(0, 1)
+    return F.avg_pool2d(share_BKHW, cell)
 
 
 def mix_bands(bands_BKCHW: Tensor, gains_BKhw: Tensor) -> Tensor:

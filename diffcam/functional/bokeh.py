@@ -174,6 +174,11 @@ def scatter_discs(
     return light_sum, weight_sum
 
 
+def disc_strength(radius: Tensor) -> Tensor:
+    """Weight inside a blur disc, of its area: ``1 / (R^2 + 0.2)``."""
+    return 1 / (radius.square() + AREA_OFFSET)
+
+
 Scatter = Callable[[Tensor, Tensor, Tensor, Aperture], tuple[Tensor, Tensor]]
 """``scatter_discs``, or a faster form of it."""
 
@@ -192,7 +197,7 @@ def render_classical(
     radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
     if highlights:
         image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
-    light_B3HW, strength_B1HW = display_to_linear(image_B3HW, gamma), 1 / (radius_B1HW.square() + AREA_OFFSET)
+    light_B3HW, strength_B1HW = display_to_linear(image_B3HW, gamma), disc_strength(radius_B1HW)
     light_sum, weight_sum = scatter(light_B3HW, radius_B1HW, strength_B1HW, aperture or Aperture())
     result_B3HW = linear_to_display(light_sum / weight_sum, gamma)
     return result_B3HW.clamp_max(1) if highlights else result_B3HW

@@ -35,25 +35,29 @@ def radius_shares(radius: Tensor, radii_K: Tensor) -> tuple[Tensor, Tensor]:
     return lower, (radius - radii_K[lower]) / (radii_K[lower + 1] - radii_K[lower])
 
 
-def log_likelihood(logits_BKhw: Tensor, radius_B1hw: Tensor, radii_K: Tensor) -> Tensor:
-    """Log-likelihood of one radius a cell, linear between the known radii, outliers allowed for; ``(B, 1, h, w)``."""
-    table_BKhw = _with_outliers(logits_BKhw)
+def log_likelihoods(logits_BKhw: Tensor) -> Tensor:
+    """Log-likelihood of each radius in each cell, outliers allowed for; of the logits' shape."""
+    return (logits_BKhw.softmax(dim=1) * (1 - OUTLIERS) + OUTLIERS / logits_BKhw.shape[1]).log()
+
+
+def of_radius(table_BKhw: Tensor, radius_B1hw: Tensor, radii_K: Tensor) -> Tensor:
+    """What a table of known radii says of one radius a cell, linear in between; ``(B, 1, h, w)``."""
     lower, share = radius_shares(radius_B1hw, radii_K)
     return (1 - share) * table_BKhw.gather(1, lower) + share * table_BKhw.gather(1, lower + 1)
 
 
-def fit_lens(logits_BKhw: Tensor, disparity_B1hw: Tensor, radii_K: Tensor) -> Tensor:
+def fit_lens(table_BKhw: Tensor, disparity_B1hw: Tensor, radii_K: Tensor) -> Tensor:
     """Blur radius in pixels to expect at each disparity from 0 to 1, ``(B, DISPARITIES)``.
 
     The mean over all focus planes and levels, each as likely as it makes the cells: where the photo leaves several
     open, that is less extreme than the likeliest of them, and a radius that is too large does harm.
 
     Args:
-        logits_BKhw: Of the likelihood of each radius in each cell.
+        table_BKhw: Of :func:`log_likelihoods`.
         disparity_B1hw: In [0, 1].
         radii_K: Growing from 0, pixels.
     """
-    table_BKD = _by_disparity(_with_outliers(logits_BKhw), disparity_B1hw)
+    table_BKD = _by_disparity(table_BKhw, disparity_B1hw)
     device = table_BKD.device
     planes_P, levels_L = torch.linspace(0, 1, PLANES, device=device), torch.tensor(LEVELS, device=device)
     depth_D = torch.linspace(0, 1, DISPARITIES, device=device)
@@ -81,12 +85,13 @@ def _by_disparity(table_BKhw: Tensor, disparity_B1hw: Tensor) -> Tensor:
     return sums.scatter_add(2, index_B1n.expand_as(table_BKn), table_BKn)
 
 
-def local_radius(logits_BKhw: Tensor, radii_K: Tensor) -> Tensor:
-    """Blur radius in pixels expected from each cell and its neighbours alone, ``(B, 1, h, w)``: depth plays no part."""
+def local_radius(table_BKhw: Tensor, radii_K: Tensor) -> Tensor:
+    """Blur radius in pixels expected from each cell and its neighbours alone, ``(B, 1, h, w)``: depth plays no part.
+
+    Args:
+        table_BKhw: Of :func:`log_likelihoods`.
+        radii_K: Growing from 0, pixels.
+    """
     margin = SMOOTHING // 2
-    pooled = F.avg_pool2d(F.pad(_with_outliers(logits_BKhw), (margin,) * 4, mode="replicate"), SMOOTHING, stride=1)
+    pooled = F.avg_pool2d(F.pad(table_BKhw, (margin,) * 4, mode="replicate"), SMOOTHING, stride=1)
     return (pooled.softmax(dim=1) * radii_K.view(-1, 1, 1)).sum(dim=1, keepdim=True)
-
-
-def _with_outliers(logits_BKhw: Tensor) -> Tensor:
-    return (logits_BKhw.softmax(dim=1) * (1 - OUTLIERS) + OUTLIERS / logits_BKhw.shape[1]).log()

@@ -132,8 +132,7 @@ class BlurStackOutput(Parametrisation):
     def cues(self, basis: Tensor, radius_B1HW: Tensor, codec: Codec) -> Tensor | None:
         """Energies of the bands, and shares of them that the photo's own blur has taken away."""
         energies = band_energies(basis[:, 2:], codec.patch // self.GRID)
-        near, _ = band_losses(radius_B1HW, self.RADII, token_pixels(codec) // self.GRID).chunk(2, dim=1)
-        return torch.cat([patchify(energies, self.GRID), patchify(near, self.GRID)], dim=-1)
+        return torch.cat([patchify(energies, self.GRID), self._losses(radius_B1HW, codec)], dim=-1)
 
     @property
     def defocus_channels(self) -> int:
@@ -141,8 +140,11 @@ class BlurStackOutput(Parametrisation):
         return 2 * len(self.RADII) * self.GRID**2
 
     def defocus_cues(self, defocus_B1HW: Tensor, codec: Codec) -> Tensor | None:
-        """Shares of the bands that the asked blur takes away; zeros without depth."""
-        return patchify(band_losses(defocus_B1HW, self.RADII, token_pixels(codec) // self.GRID), self.GRID)
+        """Shares of the bands that the asked blur takes from what is near, then what is far; zeros without depth."""
+        return torch.cat([self._losses(defocus_B1HW, codec), self._losses(-defocus_B1HW, codec)], dim=-1)
+
+    def _losses(self, radius_B1HW: Tensor, codec: Codec) -> Tensor:
+        return patchify(band_losses(radius_B1HW, self.RADII, token_pixels(codec) // self.GRID), self.GRID)
 
     def velocity(
         self, output_BNC: Tensor, noisy_BCHW: Tensor, basis: Tensor, timestep_B: Tensor, codec: Codec

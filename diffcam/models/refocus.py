@@ -123,12 +123,27 @@ class RefocusModel(nn.Module):
         Returns:
             Velocity latents of the same shape, float32.
         """
-        noisy_BNC = self.codec.pack(noisy_BCHW)
-        times = len(noisy_BNC) // len(conditions.basis)
+        return self._velocity(noisy_BCHW, timestep_B, cameras, conditions, self._defocus_cues(cameras, conditions))
+
+    def _defocus_cues(self, cameras: CameraBatch, conditions: Conditions) -> Tensor | None:
+        """What the cameras ask for where, which no step changes; None where the parametrisation does not say it."""
+        if self.parametrisation.defocus_channels == 0:
+            return None
+        times = len(cameras.bokeh) // len(conditions.disparity_map)
         defocus_B1HW = cameras.defocus(conditions.disparity_map.repeat_interleave(times, 0))
-        defocus_BNF = self.parametrisation.defocus_cues(defocus_B1HW, self.codec)
+        return self.parametrisation.defocus_cues(defocus_B1HW, self.codec)
+
+    def _velocity(
+        self,
+        noisy_BCHW: Tensor,
+        timestep_B: Tensor,
+        cameras: CameraBatch,
+        conditions: Conditions,
+        defocus_BNF: Tensor | None,
+    ) -> Tensor:
+        noisy_BNC = self.codec.pack(noisy_BCHW)
         output_BNC = self.transformer(noisy_BNC, timestep_B, cameras, conditions, defocus_BNF).float()
-        basis = conditions.basis.repeat_interleave(times, 0)
+        basis = conditions.basis.repeat_interleave(len(noisy_BNC) // len(conditions.basis), 0)
         return self.parametrisation.velocity(output_BNC, noisy_BCHW.float(), basis, timestep_B, self.codec)
 
     def noise(self, conditions: Conditions, cameras: int, generator: torch.Generator) -> Tensor:
@@ -159,10 +174,10 @@ class RefocusModel(nn.Module):
             ``(B * K, C, h, w)``, for :meth:`decode`.
         """
         self._bring(self.transformer, self.codec)
-        latent = noise_BCHW
+        latent, defocus_BNF = noise_BCHW, self._defocus_cues(cameras, conditions)
         timesteps = sampling_timesteps(steps, self.shift).to(latent.device)
         for step, (now, following) in enumerate(pairwise(timesteps)):
-            velocity = self.velocity(latent, now.expand(len(latent)), cameras, conditions)
+            velocity = self._velocity(latent, now.expand(len(latent)), cameras, conditions, defocus_BNF)
             latent = latent + (following - now) * velocity
             if on_step is not None:
                 given = on_step(step, latent)

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from diffcam.camera import Aperture
 from diffcam.functional.blur_stack import band_energies, blur_bands
-from diffcam.functional.bokeh import AREA_OFFSET, display_to_linear, linear_to_display
+from diffcam.functional.bokeh import disc_strength, display_to_linear, linear_to_display
 from diffcam.functional.deconvolution import richardson_lucy
-from diffcam.functional.defocus_fit import fit_lens, local_radius, log_likelihood, radius_at
+from diffcam.functional.defocus_fit import fit_lens, local_radius, log_likelihoods, of_radius, radius_at
 from diffcam.kernels.scatter import gather_discs, scatter_discs
 
 BANDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
@@ -89,12 +89,11 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
             image_B3HW: Display values in [0, 1]; sides multiples of :data:`CELL`.
             disparity_B1HW: In [0, 1]; the zero map where depth is unknown.
         """
-        logits = self.logits(image_B3HW)
-        by_lens = radius_at(fit_lens(logits, F.avg_pool2d(disparity_B1HW, CELL), self.radii), disparity_B1HW)
-        by_place = local_radius(logits, self.radii)
+        table = log_likelihoods(self.logits(image_B3HW))
+        by_lens = radius_at(fit_lens(table, F.avg_pool2d(disparity_B1HW, CELL), self.radii), disparity_B1HW)
+        by_place = local_radius(table, self.radii)
         fits_B, own_B = (
-            log_likelihood(logits, radius, self.radii).mean((1, 2, 3))
-            for radius in (F.avg_pool2d(by_lens, CELL), by_place)
+            of_radius(table, radius, self.radii).mean((1, 2, 3)) for radius in (F.avg_pool2d(by_lens, CELL), by_place)
         )
         by_place = F.interpolate(by_place, size=by_lens.shape[-2:], mode="bilinear", align_corners=False)
         return torch.where((fits_B > own_B - DEPTH_MARGIN).view(-1, 1, 1, 1), by_lens, by_place)
@@ -111,7 +110,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
 
     def deconvolve(self, image_B3HW: Tensor, radius_B1HW: Tensor) -> Tensor:
         """Undo discs of these radii; display values in [0, 1]."""
-        strength, round_ = 1 / (radius_B1HW.square() + AREA_OFFSET), Aperture()
+        strength, round_ = disc_strength(radius_B1HW), Aperture()
         light = display_to_linear(image_B3HW.float(), self.gamma)
         _, weight = scatter_discs(torch.zeros_like(light), radius_B1HW, strength, round_)
         sharp = richardson_lucy(

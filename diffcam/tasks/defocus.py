@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -13,8 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.data.batch import RefocusBatch
-from diffcam.functional.defocus_fit import radius_shares
+from diffcam.functional.defocus_fit import of_radius
 from diffcam.models.restoration import CELL, DefocusRemoval
+from diffcam.tasks.optimization import scheduled
+from diffcam.tasks.run_folder import run_folder
 
 
 class DefocusTask(lightning.LightningModule):
@@ -42,10 +43,7 @@ class DefocusTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The injected optimizer and schedule."""
-        optimizer = self.optimizer(list(self.restoration.named_parameters()))
-        if self.scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
+        return scheduled(self.optimizer(list(self.restoration.named_parameters())), self.scheduler)
 
     def loss(self, batch: RefocusBatch) -> Tensor:
         """Cross-entropy of each cell's radius; a radius between two known ones is shared out between them."""
@@ -53,10 +51,8 @@ class DefocusTask(lightning.LightningModule):
         pictures_B3HW = (batch.targets.flatten(0, 1) * 255).round() / 255  # what a file shows of them
         disparity_B1HW = batch.disparity.repeat_interleave(branches, 0)
         radius_B1HW = batch.cameras.flatten().defocus(disparity_B1HW).abs()
-        lower, share = radius_shares(F.avg_pool2d(radius_B1HW, CELL), self.restoration.radii)
         table_BKhw = self.restoration.logits(pictures_B3HW).log_softmax(dim=1)
-        found = (1 - share) * table_BKhw.gather(1, lower) + share * table_BKhw.gather(1, lower + 1)
-        return -found.mean()
+        return -of_radius(table_BKhw, F.avg_pool2d(radius_B1HW, CELL), self.restoration.radii).mean()
 
     def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
@@ -70,8 +66,7 @@ class DefocusTask(lightning.LightningModule):
 
     def on_fit_end(self) -> None:
         """Write what was learned."""
-        logs = self.trainer.log_dir or self.trainer.default_root_dir  # a collective call: every rank must make it
+        folder = run_folder(self.trainer) / "restoration"
         if self.trainer.is_global_zero:
-            folder = Path(logs) / "restoration"
             self.restoration.save_pretrained(folder)
             rank_zero_info(f"exported the restoration to {folder}")

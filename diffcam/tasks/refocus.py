@@ -20,6 +20,7 @@ from diffcam.functional.stacking import stack_masks
 from diffcam.models.adapters import FullTraining, Training, trained_parameters
 from diffcam.models.refocus import RefocusModel
 from diffcam.models.sharding import shard
+from diffcam.tasks.optimization import scheduled
 from diffcam.tasks.stacking import StackingConstraint
 from diffcam.tasks.weights import check_trained_keys, load_weights
 
@@ -134,10 +135,7 @@ class RefocusTask(lightning.LightningModule):
         half = next((n for n, weight in trained_parameters(self).items() if weight.dtype != torch.float32), None)
         if half is not None:
             raise DiffcamError(f"{half} is not float32: leave trainer.precision at 32-true, the base has its own dtype")
-        optimizer = self.optimizer(list(trained_parameters(self).items()))
-        if self.scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.scheduler(optimizer), "interval": "step"}}
+        return scheduled(self.optimizer(list(trained_parameters(self).items())), self.scheduler)
 
     def losses(self, batch: RefocusBatch) -> Losses:
         """Both losses from one pass over all branches.

@@ -12,7 +12,8 @@ from diffcam.functional.defocus_fit import (
     PLANES,
     fit_lens,
     local_radius,
-    log_likelihood,
+    log_likelihoods,
+    of_radius,
     radius_at,
     radius_shares,
 )
@@ -20,10 +21,10 @@ from diffcam.functional.defocus_fit import (
 RADII = torch.tensor([0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
 
 
-def _logits(radius_B1hw: Tensor, certainty: float = 4.0) -> Tensor:
-    """Logits that peak at given radii."""
+def _table(radius_B1hw: Tensor, certainty: float = 4.0) -> Tensor:
+    """Likelihoods that peak at given radii."""
     distance = (RADII.view(-1, 1, 1) - radius_B1hw).abs() / (0.3 + 0.2 * radius_B1hw)
-    return -certainty * distance
+    return log_likelihoods(-certainty * distance)
 
 
 def test_shares_give_the_radius_back() -> None:
@@ -38,22 +39,22 @@ def test_the_lens_is_found_among_outliers(plane: float, level: float, generator:
     disparity = torch.rand(1, 1, 64, 64, generator=generator)
     radius = level * (disparity - plane).abs()
     wrong = torch.rand(radius.shape, generator=generator) < 0.2
-    logits = _logits(torch.where(wrong, 20 * torch.rand(radius.shape, generator=generator), radius))
-    found = radius_at(fit_lens(logits, disparity, RADII), disparity)
+    table = _table(torch.where(wrong, 20 * torch.rand(radius.shape, generator=generator), radius))
+    found = radius_at(fit_lens(table, disparity, RADII), disparity)
     assert float((found - radius).abs().mean()) < 0.08 * float(radius.mean())
 
 
 def test_the_radius_is_the_mean_over_all_lenses(generator: torch.Generator) -> None:
     """Lens by lens, with each cell at a disparity that the sums know exactly."""
     disparity = torch.randint(0, 81, (1, 1, 5, 5), generator=generator) / 80
-    logits = 30 * torch.randn(1, len(RADII), 5, 5, generator=generator)
+    table = log_likelihoods(30 * torch.randn(1, len(RADII), 5, 5, generator=generator))
     total, expected = 0.0, torch.zeros_like(disparity)
     for plane in torch.linspace(0, 1, PLANES).tolist():
         for level in LEVELS:
             radius = level * (disparity - plane).abs()
-            weight = math.exp(float(log_likelihood(logits, radius, RADII).sum()) / CELLS_ALIKE)
+            weight = math.exp(float(of_radius(table, radius, RADII).sum()) / CELLS_ALIKE)
             total, expected = total + weight, expected + weight * radius
-    found = radius_at(fit_lens(logits, disparity, RADII), disparity)
+    found = radius_at(fit_lens(table, disparity, RADII), disparity)
     torch.testing.assert_close(found, expected / total, rtol=1e-3, atol=1e-3)
 
 
@@ -68,15 +69,15 @@ def test_samples_of_a_batch_have_lenses_of_their_own(generator: torch.Generator)
     disparity = torch.rand(2, 1, 64, 64, generator=generator)
     planes, levels = torch.tensor([0.1, 0.9]), torch.tensor([5.0, 14.0])
     radius = levels.view(-1, 1, 1, 1) * (disparity - planes.view(-1, 1, 1, 1)).abs()
-    found = radius_at(fit_lens(_logits(radius), disparity, RADII), disparity)
+    found = radius_at(fit_lens(_table(radius), disparity, RADII), disparity)
     torch.testing.assert_close(found, radius, atol=0.6, rtol=0.1)
 
 
 def test_without_depth_neighbours_decide() -> None:
     radius = torch.full((1, 1, 12, 12), 3.0)
     radius[..., 6:] = 8.0
-    spiked = _logits(radius)
-    spiked[..., 2, 2] = _logits(torch.full((1, 1, 1, 1), 20.0))[..., 0, 0]
+    spiked = _table(radius)
+    spiked[..., 2, 2] = _table(torch.full((1, 1, 1, 1), 20.0))[..., 0, 0]
     found = local_radius(spiked, RADII)
     assert float(found[..., 2, 2]) == pytest.approx(3.0, abs=0.7)
     assert float(found[..., 6, 11]) == pytest.approx(8.0, abs=0.7)
