@@ -46,6 +46,8 @@ class Frame:
     def fit(cls, size: tuple[int, int], short_side: int, multiple: int, long_side: int | None = None) -> Frame:
         """Scale so that the short side is the trained one, unless the long side would pass its limit.
 
+        Photos down to half the trained size are taken as they are: what enlarges them shows as blur.
+
         Args:
             size: Height and width of the photo, at least 1.
             short_side: Trained short side in pixels.
@@ -57,7 +59,7 @@ class Frame:
         """
         if min(*size, short_side, multiple) < 1 or (long_side is not None and long_side < short_side):
             raise ValueError(f"a frame cannot have these sizes: {size=}, {short_side=}, {multiple=}, {long_side=}")
-        scale = short_side / min(size)
+        scale = min(max(min(size), short_side / 2), short_side) / min(size)
         if long_side is not None:
             scale = min(scale, long_side / max(size))
         height, width = (max(1, round(side * scale)) for side in size)
@@ -83,5 +85,5 @@ class Frame:
         return focus[0] * self.content[1] / self.padded[1], focus[1] * self.content[0] / self.padded[0]
 
     def bokeh(self, level: float) -> float:
-        """The level to ask the model for: lower where the long side's limit keeps the photo below its trained size."""
+        """The level to ask the model for: lower where the photo is solved below the trained size."""
         return level * min(self.content) / self.short_side

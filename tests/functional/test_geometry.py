@@ -22,7 +22,16 @@ def test_long_side_limit_lowers_the_level_with_the_size() -> None:
     frame = Frame.fit((100, 1000), short_side=128, multiple=16, long_side=640)
     assert frame.content == (64, 640)
     assert frame.bokeh(10.0) == pytest.approx(5.0)  # radius 10 * 64 / 512 px, at the trained size half the level
-    assert Frame.fit((100, 200), 128, 16, long_side=640).bokeh(10.0) == 10.0
+    assert Frame.fit((200, 400), 128, 16, long_side=640).bokeh(10.0) == 10.0
+
+
+def test_small_photos_are_not_enlarged() -> None:
+    """An enlarged photo looks blurred, and would be restored from a blur that no lens made."""
+    frame = Frame.fit((300, 450), short_side=512, multiple=16)
+    assert frame.content == (300, 450)
+    assert frame.padded == (304, 464)
+    assert frame.bokeh(10.0) == pytest.approx(10 * 300 / 512)
+    assert Frame.fit((100, 150), short_side=512, multiple=16).content == (256, 384), "but for those below half"
 
 
 @given(height=st.integers(1, 3000), width=st.integers(1, 3000), multiple=st.sampled_from([8, 16]))
@@ -32,7 +41,7 @@ def test_every_size_fits(height: int, width: int, multiple: int) -> None:
     assert all(padded % multiple == 0 for padded in frame.padded)
     assert all(0 <= padded - content < multiple for padded, content in zip(frame.padded, frame.content, strict=True))
     assert max(frame.content) <= 256
-    scale = min(64 / min(height, width), 256 / max(height, width))
+    scale = min(min(max(min(height, width), 32), 64) / min(height, width), 256 / max(height, width))
     for content, side in zip(frame.content, (height, width), strict=True):
         assert abs(content - side * scale) <= 0.5 + 1e-6 or content == 1
 
@@ -58,7 +67,7 @@ def test_padding_repeats_the_border_and_comes_off_again() -> None:
 
 def test_one_pixel_fits() -> None:
     frame = Frame.fit((1, 1), short_side=64, multiple=16)
-    assert torch.equal(frame.to_model(torch.full((1, 3, 1, 1), 0.25)), torch.full((1, 3, 64, 64), 0.25))
+    assert torch.equal(frame.to_model(torch.full((1, 3, 1, 1), 0.25)), torch.full((1, 3, 32, 32), 0.25))
 
 
 def test_resize_stays_in_range_and_keeps_constants() -> None:
