@@ -72,6 +72,18 @@ def band_energies(bands_BKCHW: Tensor, cell: int) -> Tensor:
     return (F.avg_pool2d(energy_BKHW, cell) + ENERGY_FLOOR).log() / 3 + 2
 
 
+def equal_contrast(bands_BKHW: Tensor, cell: int) -> Tensor:
+    """Bands over their root mean square nearby, so that faint edges show their shape as clearly as strong ones.
+
+    Args:
+        bands_BKHW: Bands of one channel, values in [-1, 1].
+        cell: Side of the squares that contrast is averaged over, in pixels; interpolated bilinearly between them.
+    """
+    energy_B1hw = F.avg_pool2d(bands_BKHW.square().sum(1, keepdim=True), cell) + ENERGY_FLOOR
+    energy = F.interpolate(energy_B1hw, size=bands_BKHW.shape[-2:], mode="bilinear", align_corners=False)
+    return bands_BKHW / energy.sqrt()
+
+
 def band_losses(radius_B1HW: Tensor, radii: Sequence[float], cell: int) -> Tensor:
     """Which share of each band a blur takes away: of a band between two radii, as far as the blur's lies between them.
 

@@ -21,11 +21,20 @@ DISPARITIES = 81
 OUTLIERS = 0.05
 """Share of cells whose likelihoods mislead: shadows, soft textures, depth edges."""
 
+HABIT = 0.5
+"""How much of a network's habit is divided out of its answers: cells that tell nothing answer by it, rightly."""
+
+LEAST_SHARE = 1e-3
+"""Radii met more rarely than this are not known well enough to be made more of."""
+
 CELLS_ALIKE = 100
 """Cells that say the same thing once: neighbours share their texture, and with it what misleads."""
 
 SMOOTHING = 5
-"""Cells along a side over which likelihoods are pooled where depth does not tell what belongs together."""
+"""Cells along a side that are asked together where depth does not tell what belongs together."""
+
+NEIGHBOURS = 4
+"""How many of those count: the rest say what these say."""
 
 
 def radius_shares(radius: Tensor, radii_K: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,9 +44,27 @@ def radius_shares(radius: Tensor, radii_K: Tensor) -> tuple[Tensor, Tensor]:
     return lower, (radius - radii_K[lower]) / (radii_K[lower + 1] - radii_K[lower])
 
 
-def log_likelihoods(logits_BKhw: Tensor) -> Tensor:
-    """Log-likelihood of each radius in each cell, outliers allowed for; of the logits' shape."""
-    return (logits_BKhw.softmax(dim=1) * (1 - OUTLIERS) + OUTLIERS / logits_BKhw.shape[1]).log()
+def shares_of_radii(radius_B1hw: Tensor, radii_K: Tensor) -> Tensor:
+    """Share of the cells with each of the known radii, ``(K,)``; a radius in between counts for both."""
+    lower, share = (part.flatten() for part in radius_shares(radius_B1hw, radii_K))
+    counts_K = torch.zeros_like(radii_K)
+    return counts_K.index_add(0, lower, 1 - share).index_add(0, lower + 1, share) / len(share)
+
+
+def log_likelihoods(logits_BKhw: Tensor, shares_K: Tensor) -> Tensor:
+    """Log-likelihood of each radius in each cell, outliers allowed for; of the logits' shape.
+
+    A network that was trained on cells of which few are much blurred answers so: dividing by how often it met each
+    radius leaves what the cell itself says (scaled likelihoods, Bourlard and Morgan 1990). Over thousands of cells the
+    habit would outweigh it.
+
+    Args:
+        logits_BKhw: Of the network.
+        shares_K: Share of the cells in training with each radius.
+    """
+    habit_K = shares_K.clamp_min(LEAST_SHARE).log()
+    likelihood_BKhw = (logits_BKhw.log_softmax(dim=1) - HABIT * habit_K.view(-1, 1, 1)).softmax(dim=1)
+    return (likelihood_BKhw * (1 - OUTLIERS) + OUTLIERS / logits_BKhw.shape[1]).log()
 
 
 def of_radius(table_BKhw: Tensor, radius_B1hw: Tensor, radii_K: Tensor) -> Tensor:
@@ -89,9 +116,9 @@ def local_radius(table_BKhw: Tensor, radii_K: Tensor) -> Tensor:
     """Blur radius in pixels expected from each cell and its neighbours alone, ``(B, 1, h, w)``: depth plays no part.
 
     Args:
-        table_BKhw: Of :func:`log_likelihoods`.
+        table_BKhw: Log-probability of each radius in each cell; habits count, as nothing else is known.
         radii_K: Growing from 0, pixels.
     """
     margin = SMOOTHING // 2
     pooled = F.avg_pool2d(F.pad(table_BKhw, (margin,) * 4, mode="replicate"), SMOOTHING, stride=1)
-    return (pooled.softmax(dim=1) * radii_K.view(-1, 1, 1)).sum(dim=1, keepdim=True)
+    return ((NEIGHBOURS * pooled).softmax(dim=1) * radii_K.view(-1, 1, 1)).sum(dim=1, keepdim=True)

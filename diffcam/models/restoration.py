@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffcam.camera import Aperture
-from diffcam.functional.blur_stack import band_energies, blur_bands
+from diffcam.functional.blur_stack import band_energies, blur_bands, equal_contrast
 from diffcam.functional.bokeh import disc_strength, display_to_linear, linear_to_display
 from diffcam.functional.deconvolution import richardson_lucy
 from diffcam.functional.defocus_fit import fit_lens, local_radius, log_likelihoods, of_radius, radius_at
@@ -23,7 +23,10 @@ from diffcam.kernels.scatter import gather_discs, scatter_discs
 BANDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Radii of the blur bands whose energies the estimate looks at, pixels."""
 
-RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0, 17.0, 20.0)
+RADII = (
+    *(0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5),
+    *(5.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 17.0, 20.0),
+)
 """Blur radii that are told apart, pixels."""
 
 CELL = 8
@@ -32,8 +35,11 @@ CELL = 8
 LEAST_RADIUS = 0.5
 """Photos with no more blur than this anywhere are left as they are."""
 
-DEPTH_MARGIN = 0.6
-"""A lens must explain cells at least this well (nats a cell, less than their own best) for depth to be believed."""
+DEPTH_MARGIN = 0.75
+"""What a lens may explain cells worse than each cell's own best radius does (nats a cell) for depth to be believed."""
+
+CAUTION = 4
+"""Without depth radii are known less well: the deconvolution takes this many times fewer iterations."""
 
 
 @dataclass(frozen=True)
@@ -52,63 +58,75 @@ class Restored:
 class DefocusRemoval(ModelMixin, ConfigMixin):
     """Estimates a photo's own blur and undoes it.
 
-    A small convolutional network tells from the energies of blur bands which radius each cell of the photo was blurred
-    with. Where depth is known, the focus planes and levels that fit all cells give the radii (paper eq. 7); where no
-    lens fits the map, each cell's neighbourhood does. Deconvolution is by the renderer's own discs (`richardson_lucy`):
-    it is as good as that model of a lens and the map are.
+    A small convolutional network tells from blur bands, their energies and their shapes, which radius each cell of the
+    photo was blurred with. Where depth is known, the focus planes and levels that fit all cells give the radii (paper
+    eq. 7); where no lens fits the map, each cell's neighbourhood does. Deconvolution is by the renderer's own discs
+    (`richardson_lucy`): it is as good as that model of a lens and the map are.
 
     Args:
         width: Channels of the network.
         gamma: Light is ``image ** gamma``.
-        iterations: Of the deconvolution.
+        iterations: Of the deconvolution, where depth is known.
     """
 
     @register_to_config
-    def __init__(self, width: int = 64, gamma: float = 2.2, iterations: int = 9) -> None:
+    def __init__(self, width: int = 96, gamma: float = 2.2, iterations: int = 20) -> None:
         super().__init__()
         self.gamma = gamma
         self.iterations = iterations
-        self.layers = nn.ModuleList(nn.Conv2d(inputs, width, 3, padding=1) for inputs in (len(BANDS) + 1, width, width))
+        half = width // 2
+        self.shapes = nn.Sequential(
+            *(nn.Conv2d(len(BANDS), half, 5, stride=2, padding=2), nn.GELU()),
+            *(nn.Conv2d(half, half, 3, stride=2, padding=1), nn.GELU()),
+            *(nn.Conv2d(half, width, 3, stride=2, padding=1), nn.GELU()),
+        )  # from pixels to cells: a factor of CELL
+        inputs = len(BANDS) + 1 + width
+        self.layers = nn.ModuleList(nn.Conv2d(n, width, 3, padding=1) for n in (inputs, width, width, width))
         self.head = nn.Conv2d(width, len(RADII), 1)
         self.register_buffer("radii", torch.tensor(RADII), persistent=False)
+        self.register_buffer("shares", torch.full((len(RADII),), 1 / len(RADII)))  # of the radii in training
 
     def logits(self, image_B3HW: Tensor) -> Tensor:
         """How likely each cell of a photo was blurred with each of :data:`RADII`, ``(B, K, H / CELL, W / CELL)``."""
-        energies = band_energies(blur_bands(image_B3HW, BANDS), CELL)
-        features = torch.cat([energies, F.avg_pool2d(image_B3HW.mean(1, keepdim=True), CELL)], dim=1)
+        bands = blur_bands(image_B3HW, BANDS)
+        brightness = F.avg_pool2d(image_B3HW.mean(1, keepdim=True), CELL)
+        shapes = self.shapes(equal_contrast(bands.mean(2), CELL))
+        features = torch.cat([band_energies(bands, CELL), brightness, shapes], dim=1)
         for number, layer in enumerate(self.layers):
             found = F.gelu(layer(features))
             features = found if number == 0 else features + found
         return self.head(features)
 
     @torch.no_grad()
-    def estimate(self, image_B3HW: Tensor, disparity_B1HW: Tensor) -> Tensor:
-        """Blur radius of a photo in pixels, ``(B, 1, H, W)``.
+    def estimate(self, image_B3HW: Tensor, disparity_B1HW: Tensor) -> tuple[Tensor, Tensor]:
+        """Blur radius of a photo in pixels, ``(B, 1, H, W)``, and whether the map explains it, ``(B,)`` bool.
 
         Args:
             image_B3HW: Display values in [0, 1]; sides multiples of :data:`CELL`.
             disparity_B1HW: In [0, 1]; the zero map where depth is unknown.
         """
-        table = log_likelihoods(self.logits(image_B3HW))
+        logits = self.logits(image_B3HW)
+        table = log_likelihoods(logits, self.shares)
         by_lens = radius_at(fit_lens(table, F.avg_pool2d(disparity_B1HW, CELL), self.radii), disparity_B1HW)
-        by_place = local_radius(table, self.radii)
-        fits_B, own_B = (
-            of_radius(table, radius, self.radii).mean((1, 2, 3)) for radius in (F.avg_pool2d(by_lens, CELL), by_place)
-        )
+        explained = of_radius(table, F.avg_pool2d(by_lens, CELL), self.radii) - table.amax(dim=1, keepdim=True)
+        by_depth = explained.mean((1, 2, 3)) > -DEPTH_MARGIN
+        by_place = local_radius(logits.log_softmax(dim=1), self.radii)
         by_place = F.interpolate(by_place, size=by_lens.shape[-2:], mode="bilinear", align_corners=False)
-        return torch.where((fits_B > own_B - DEPTH_MARGIN).view(-1, 1, 1, 1), by_lens, by_place)
+        return torch.where(by_depth.view(-1, 1, 1, 1), by_lens, by_place), by_depth
 
     @torch.no_grad()
     def forward(self, image_B3HW: Tensor, disparity_B1HW: Tensor) -> Restored:
         """Estimate and undo; arguments as in :meth:`estimate`."""
-        radius = self.estimate(image_B3HW, disparity_B1HW)
+        radius, by_depth = self.estimate(image_B3HW, disparity_B1HW)
         blurred = radius.amax((1, 2, 3)) > LEAST_RADIUS
         image = image_B3HW.clone()
-        if blurred.any():
-            image[blurred] = self.deconvolve(image_B3HW[blurred], radius[blurred])
+        for chosen, iterations in ((by_depth, self.iterations), (~by_depth, self.iterations // CAUTION)):
+            chosen = chosen & blurred
+            if chosen.any():
+                image[chosen] = self.deconvolve(image_B3HW[chosen], radius[chosen], iterations)
         return Restored(image, radius)
 
-    def deconvolve(self, image_B3HW: Tensor, radius_B1HW: Tensor) -> Tensor:
+    def deconvolve(self, image_B3HW: Tensor, radius_B1HW: Tensor, iterations: int) -> Tensor:
         """Undo discs of these radii; display values in [0, 1]."""
         strength, round_ = disc_strength(radius_B1HW), Aperture()
         light = display_to_linear(image_B3HW.float(), self.gamma)
@@ -117,6 +135,6 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
             light,
             lambda x: scatter_discs(x, radius_B1HW, strength, round_)[0] / weight,
             lambda x: gather_discs(x / weight, radius_B1HW, strength, round_),
-            self.iterations,
+            iterations,
         )
         return linear_to_display(sharp.clamp(0, 1), self.gamma)

@@ -12,10 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.data.batch import RefocusBatch
-from diffcam.functional.defocus_fit import of_radius
+from diffcam.functional.defocus_fit import of_radius, shares_of_radii
 from diffcam.models.restoration import CELL, DefocusRemoval
 from diffcam.tasks.optimization import scheduled
 from diffcam.tasks.run_folder import run_folder
+
+MEMORY = 0.99
+"""Of the shares of radii from one batch to the next."""
 
 
 class DefocusTask(lightning.LightningModule):
@@ -45,17 +48,21 @@ class DefocusTask(lightning.LightningModule):
         """The injected optimizer and schedule."""
         return scheduled(self.optimizer(list(self.restoration.named_parameters())), self.scheduler)
 
+    def radius(self, batch: RefocusBatch) -> Tensor:
+        """True mean blur radius of each cell of each target, pixels, ``(B * branches, 1, h, w)``."""
+        disparity_B1HW = batch.disparity.repeat_interleave(batch.targets.shape[1], 0)
+        return F.avg_pool2d(batch.cameras.flatten().defocus(disparity_B1HW).abs(), CELL)
+
     def loss(self, batch: RefocusBatch) -> Tensor:
         """Cross-entropy of each cell's radius; a radius between two known ones is shared out between them."""
-        branches = batch.targets.shape[1]
         pictures_B3HW = (batch.targets.flatten(0, 1) * 255).round() / 255  # what a file shows of them
-        disparity_B1HW = batch.disparity.repeat_interleave(branches, 0)
-        radius_B1HW = batch.cameras.flatten().defocus(disparity_B1HW).abs()
         table_BKhw = self.restoration.logits(pictures_B3HW).log_softmax(dim=1)
-        return -of_radius(table_BKhw, F.avg_pool2d(radius_B1HW, CELL), self.restoration.radii).mean()
+        return -of_radius(table_BKhw, self.radius(batch), self.restoration.radii).mean()
 
     def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
+        """The loss of a batch, whose radii are counted."""
+        shares_K = shares_of_radii(self.radius(batch), self.restoration.radii)
+        self.restoration.shares.lerp_(shares_K, 1 - MEMORY)
         loss = self.loss(batch)
         self.log("train/loss", loss.detach(), batch_size=len(batch), prog_bar=True)
         return loss

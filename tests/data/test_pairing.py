@@ -86,6 +86,13 @@ def test_continuous_draws_focus_exactly_on_the_point() -> None:
     assert 1 <= levels.min() < 2
     assert 19 < levels.max() <= 20
     assert (levels % 1 != 0).all()
+    octaves = levels.log2().floor().long().bincount()[:4].float()  # as many from 1 to 2 as from 8 to 16
+    torch.testing.assert_close(octaves / octaves.mean(), torch.ones(4), atol=0.25, rtol=0)
+
+
+def test_the_least_level_lies_below_the_largest() -> None:
+    with pytest.raises(ValueError, match="least_level"):
+        ContinuousPairing(least_level=20.0, levels=20)
 
 
 def variants() -> list[Variant]:

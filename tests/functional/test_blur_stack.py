@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffcam.functional.blur_stack import band_energies, band_losses, blur_bands, disc_blur, mix_bands
+from diffcam.functional.blur_stack import band_energies, band_losses, blur_bands, disc_blur, equal_contrast, mix_bands
 from diffcam.functional.bokeh import render_bokeh_reference
 
 
@@ -79,3 +79,12 @@ def test_energies_tell_the_radius_of_a_blur() -> None:
     assert widest[0] == 0 < widest[1] < widest[2] == 3
     white = blur_bands(noise, radii)[:, 0].square().sum(1).mean()
     assert profiles[0][0].item() == pytest.approx(white.log().item() / 3 + 2, abs=0.02)
+
+
+def test_faint_edges_show_the_shape_of_strong_ones() -> None:
+    bands = blur_bands(_image(), (1.0, 2.0, 5.0)).mean(2)
+    strong, faint = equal_contrast(bands, 8), equal_contrast(bands / 5, 8)
+    torch.testing.assert_close(faint, strong, atol=0.02, rtol=0.02)
+    assert float(strong.square().sum(1).mean()) == pytest.approx(1, abs=0.15)
+    flat = torch.full((1, 2, 16, 16), 1e-4)
+    assert float(equal_contrast(flat, 8).abs().max()) < 0.2, "less than rounding leaves is not blown up"

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from diffcam.functional.defocus_fit import (
     CELLS_ALIKE,
+    HABIT,
     LEVELS,
+    OUTLIERS,
     PLANES,
     fit_lens,
     local_radius,
@@ -16,15 +18,19 @@ from diffcam.functional.defocus_fit import (
     of_radius,
     radius_at,
     radius_shares,
+    shares_of_radii,
 )
 
 RADII = torch.tensor([0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
 
 
+EVEN = torch.full_like(RADII, 1 / len(RADII))
+
+
 def _table(radius_B1hw: Tensor, certainty: float = 4.0) -> Tensor:
     """Likelihoods that peak at given radii."""
     distance = (RADII.view(-1, 1, 1) - radius_B1hw).abs() / (0.3 + 0.2 * radius_B1hw)
-    return log_likelihoods(-certainty * distance)
+    return log_likelihoods(-certainty * distance, EVEN)
 
 
 def test_shares_give_the_radius_back() -> None:
@@ -32,6 +38,24 @@ def test_shares_give_the_radius_back() -> None:
     lower, share = radius_shares(radius, RADII)
     found = (1 - share) * RADII[lower] + share * RADII[lower + 1]
     torch.testing.assert_close(found, radius.clamp_max(20.0))
+
+
+def test_habits_of_training_are_divided_out() -> None:
+    """Bayes' rule: answers are likelihood times share, to a power, and the likelihood comes back."""
+    likelihood = torch.tensor([0.5, 0.2, 0.1, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01])
+    shares = torch.tensor([0.4, 0.2, 0.1, 0.1, 0.08, 0.06, 0.03, 0.02, 0.01])
+    answers = (likelihood * shares**HABIT).log().view(1, -1, 1, 1)
+    table = log_likelihoods(answers, shares)[0, :, 0, 0]
+    torch.testing.assert_close(table, (likelihood * (1 - OUTLIERS) + OUTLIERS / len(RADII)).log())
+    rare = shares.clone()
+    rare[-1] = 0
+    assert torch.isfinite(log_likelihoods(answers, rare)).all(), "a radius that was never met"
+
+
+def test_shares_of_radii() -> None:
+    radius = torch.tensor([0.0, 0.25, 4.0, 30.0]).view(1, 1, 2, 2)
+    found = shares_of_radii(radius, RADII)
+    torch.testing.assert_close(found, torch.tensor([1.5, 0.5, 0, 0, 0.5, 0.5, 0, 0, 1]) / 4)
 
 
 @pytest.mark.parametrize(("plane", "level"), [(0.2, 9.0), (0.75, 15.0), (1.0, 4.0)])
@@ -47,7 +71,7 @@ def test_the_lens_is_found_among_outliers(plane: float, level: float, generator:
 def test_the_radius_is_the_mean_over_all_lenses(generator: torch.Generator) -> None:
     """Lens by lens, with each cell at a disparity that the sums know exactly."""
     disparity = torch.randint(0, 81, (1, 1, 5, 5), generator=generator) / 80
-    table = log_likelihoods(30 * torch.randn(1, len(RADII), 5, 5, generator=generator))
+    table = log_likelihoods(30 * torch.randn(1, len(RADII), 5, 5, generator=generator), EVEN)
     total, expected = 0.0, torch.zeros_like(disparity)
     for plane in torch.linspace(0, 1, PLANES).tolist():
         for level in LEVELS:

@@ -48,7 +48,7 @@ def test_a_known_blur_is_undone(bokeh: float) -> None:
     """By the renderer's discs, which were not made for it; what is in focus stays."""
     photo, disparity = _scene()
     seen, radius = _seen(bokeh), bokeh * (disparity - 0.9).abs()
-    restored = DefocusRemoval().deconvolve(seen, radius)
+    restored = DefocusRemoval().deconvolve(seen, radius, 10)
     assert _decibels(restored, photo) > _decibels(seen, photo) + 1.5
     in_focus = radius.expand_as(photo) == 0
     assert _decibels(restored[in_focus], seen[in_focus]) > 40
@@ -58,7 +58,19 @@ def test_the_blur_of_a_photo_is_estimated(packaged: DefocusRemoval) -> None:
     _, disparity = _scene()
     for bokeh in (4.0, 9.0):
         radius = bokeh * (disparity - 0.9).abs()
-        assert float((packaged.estimate(_seen(bokeh), disparity) - radius).abs().mean()) < 0.3 * float(radius.mean())
+        found, by_depth = packaged.estimate(_seen(bokeh), disparity)
+        assert bool(by_depth)
+        assert float((found - radius).abs().mean()) < 0.3 * float(radius.mean())
+
+
+def test_a_map_that_explains_nothing_is_not_believed(packaged: DefocusRemoval) -> None:
+    """Radii then come from the place: what is sharp is found sharp, what is blurred blurred."""
+    _, disparity = _scene()
+    seen, blurred = _seen(10.0), disparity == 0.1
+    for wrong in (torch.zeros_like(disparity), disparity.flip(-2)):
+        found, by_depth = packaged.estimate(seen, wrong)
+        assert not bool(by_depth)
+        assert float(found[blurred].mean()) > 4 * float(found[disparity == 0.9].mean())
 
 
 def test_what_is_sharp_stays_as_it_is(packaged: DefocusRemoval) -> None:
@@ -68,9 +80,10 @@ def test_what_is_sharp_stays_as_it_is(packaged: DefocusRemoval) -> None:
     assert _decibels(restored.image, photo) > 38
 
 
-def test_estimated_blur_is_undone(packaged: DefocusRemoval) -> None:
+@pytest.mark.parametrize("bokeh", [4.0, 14.0])
+def test_estimated_blur_is_undone(packaged: DefocusRemoval, bokeh: float) -> None:
     photo, disparity = _scene()
-    seen = _seen(6.0)
+    seen = _seen(bokeh)
     assert _decibels(packaged(seen, disparity).image, photo) > _decibels(seen, photo) + 1.5
 
 

@@ -51,4 +51,4 @@ def test_the_recipe_runs_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     column = rows[0].split(",").index("train/loss")
     losses = [float(row.split(",")[column]) for row in rows[1:] if row.split(",")[column]]
     assert sum(losses[-10:]) < 0.95 * sum(losses[:10])
-    assert load_restoration(str(run)).config.width == 64
+    assert load_restoration(str(run)).config.width == 96
