@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.camera import CameraBatch, focus_pixel, pixels_per_level
+from diffcam.functional.blur_stack import disc_blur
 from diffcam.functional.bokeh import AREA_OFFSET, EDGE_SLOPE, display_to_linear, linear_to_display
-from diffcam.functional.sharpness import laplacian, luminance
+from diffcam.functional.sharpness import LUMINANCE_WEIGHTS, laplacian, luminance
 from diffcam.metrics.base import SampleMetric
 
 RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 12.0, 14.0, 17.0, 20.0)
@@ -32,6 +33,19 @@ LEAST_RELATIVE = 2.0
 
 TEXTURE = 4 / 255
 """A tile is textured if a blur of two pixels changes it by more than this (root mean square)."""
+
+
+BLURRED, IN_FOCUS = 2.0, 0.5
+"""Asked radii from which on a place is to be blurred, and below which it is in focus; pixels at 512."""
+
+LEAST_REGION = 1 / 8
+"""Share of the focus point's tile that must be in focus to be judged."""
+
+MORE = 1.1
+"""Times as sharp as the others the focus must be: where all is sharp, chance would decide."""
+
+ROUNDING = 20 * sum(weight**2 for weight in LUMINANCE_WEIGHTS) / 12 / 255**2
+"""Laplacian energy of luminance that rounding to 8 bits adds: 20 is the sum of the kernel's squares."""
 
 
 def blurred_copies(image_HW: Tensor, radii: tuple[float, ...], gamma: float) -> Tensor:
@@ -146,8 +160,9 @@ class RelativeBlurError(BlurRadiusError):
 class FocusHit(SampleMetric):
     """Share of samples in which the region at the focus point is the sharpest.
 
-    Sharpness is the Laplacian energy that a tile of the output keeps of the all-in-focus image's. The focus point's own
-    tile must keep more than every tile that the camera asks to blur by two pixels or more.
+    Sharpness is how much of the all-in-focus image's Laplacian energy an area of the output keeps, less what rounding
+    adds. The region at the point is what its tile holds in focus, so that nothing behind an edge counts for it. It must
+    stand out (:data:`MORE`) from every textured tile that the camera asks to blur by two pixels or more.
     """
 
     column, label, higher_is_better, digits = "focus_hit", "Focus hit", True, 2
@@ -155,27 +170,31 @@ class FocusHit(SampleMetric):
     subtasks = ("refocus", "add_bokeh", "all")
 
     def score(self, prediction_B3HW: Tensor, sharp_B3HW: Tensor, radius_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
-        """1 or 0, ``(B,)``; NaN where nothing is to be blurred or the point lies on a textureless region."""
-        energy, sharp = (laplacian(luminance(images)).square() for images in (prediction_B3HW, sharp_B3HW))
-        samples = zip(energy, sharp, radius_B1HW, cameras.focus, strict=True)
-        return torch.stack([self._score(*sample) for sample in samples])
+        """1 or 0, ``(B,)``; NaN where nothing is to be blurred or the point lies on a textureless or tiny region."""
+        shown, sharp = luminance(prediction_B3HW), luminance(sharp_B3HW)
+        unit = pixels_per_level(*sharp.shape[-2:])
+        change = (disc_blur(sharp, BLURRED * unit) - sharp).square()
+        energies = laplacian(shown).square() - ROUNDING, laplacian(sharp).square()
+        samples = zip(*energies, change, radius_B1HW, cameras.focus, strict=True)
+        return torch.stack([self._score(*sample, unit) for sample in samples])
 
-    def _score(self, energy_1HW: Tensor, sharp_1HW: Tensor, radius_1HW: Tensor, focus: Tensor) -> Tensor:
-        height, width = energy_1HW.shape[1:]
-        unit = pixels_per_level(height, width)
+    def _score(
+        self, kept_1HW: Tensor, sharp_1HW: Tensor, change_1HW: Tensor, radius_1HW: Tensor, focus: Tensor, unit: float
+    ) -> Tensor:
+        height, width = sharp_1HW.shape[1:]
         tile = max(8, round(TILE * unit))
+        radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
+        kept_N, sharp_N, change_N = (F.avg_pool2d(x[None], tile).flatten() for x in (kept_1HW, sharp_1HW, change_1HW))
+        others_N = valid_N & (change_N > TEXTURE**2) & (radius_N >= BLURRED * unit)
         row, column = focus_pixel((float(focus[0]), float(focus[1])), height, width)
         top, left = (min(max(at - tile // 2, 0), size - tile) for at, size in ((row, height), (column, width)))
         window = (0, slice(top, top + tile), slice(left, left + tile))
-        radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
-        least = (TEXTURE**2) / 4
-        sharp_N, energy_N = (F.avg_pool2d(x[None], tile).flatten() for x in (sharp_1HW, energy_1HW))
-        others_N = valid_N & (sharp_N > least) & (radius_N >= 2 * unit)
-        at_focus = sharp_1HW[window].mean()
-        if at_focus <= least or not bool(others_N.any()):
-            return energy_1HW.new_tensor(torch.nan)
-        kept_at_focus = energy_1HW[window].mean() / at_focus
-        return (kept_at_focus > (energy_N / sharp_N)[others_N].max()).float()
+        in_focus = radius_1HW[window] < IN_FOCUS * unit
+        seen = in_focus.float().mean() >= LEAST_REGION and change_1HW[window][in_focus].mean() > TEXTURE**2
+        if not (bool(seen) and bool(others_N.any())):
+            return kept_1HW.new_tensor(torch.nan)
+        kept_at_focus = kept_1HW[window][in_focus].mean() / sharp_1HW[window][in_focus].mean()
+        return (kept_at_focus > MORE * (kept_N / sharp_N)[others_N].max()).float()
 
 
 def tile_radii(radius_1HW: Tensor, tile: int, margin: int, spread: float) -> tuple[Tensor, Tensor]:
@@ -198,7 +217,7 @@ def tile_radii(radius_1HW: Tensor, tile: int, margin: int, spread: float) -> tup
 
 def textured(copies_KHW: Tensor, tile: int) -> Tensor:
     """Whether a blur of two pixels changes each tile of the first copy, ``(N,)`` bool."""
-    change_HW = (copies_KHW[RADII.index(2.0)] - copies_KHW[0]).square()
+    change_HW = (copies_KHW[RADII.index(BLURRED)] - copies_KHW[0]).square()
     return F.avg_pool2d(change_HW[None, None], tile).flatten() > TEXTURE**2
 
 

@@ -11,8 +11,9 @@ from skimage import data
 
 from diffcam.camera import Camera, CameraBatch
 from diffcam.functional.bokeh import render_bokeh_reference
+from diffcam.functional.sharpness import laplacian, luminance
 from diffcam.metrics import BlurRadiusError, FocusHit, RelativeBlurError
-from diffcam.metrics.focus import RADII, best_radius, blurred_copies, tile_radii
+from diffcam.metrics.focus import RADII, ROUNDING, best_radius, blurred_copies, tile_radii
 
 SIZE = 256  # half of the reference size: level b is a radius of b / 2 pixels per unit of disparity
 
@@ -104,6 +105,18 @@ def test_focus_hit(photo, disparity):
     assert float(FocusHit().score(photo, photo, radius, cameras)) == 0, "all sharp: nothing stands out"
     everything_sharp, cameras = asked(disparity, (0.1, 0.5), 0.0)
     assert math.isnan(float(FocusHit().score(photo, photo, everything_sharp, cameras)))
+
+
+def test_focus_is_judged_by_what_is_in_focus(photo, disparity):
+    """A point beside a depth edge: half of its tile belongs to what is to be blurred."""
+    radius, cameras = asked(disparity, (0.49, 0.5), 16.0)
+    assert float(FocusHit().score(render(photo, disparity, 0.25, 16.0), photo, radius, cameras)) == 1
+
+
+def test_rounding_adds_this_energy():
+    picture = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    error = (picture * 255).round() / 255 - picture
+    assert float(laplacian(luminance(error)).square().mean()) == pytest.approx(ROUNDING, rel=0.03)
 
 
 def test_copies_follow_the_scene(photo, disparity):
