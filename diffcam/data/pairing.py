@@ -169,38 +169,14 @@ class GridPairing(Pairing):
 class ContinuousPairing(GridPairing):
     """The grid's planes with any disparity and level between: focus exactly on the point.
 
-    Args:
-        least_level: Levels from here to ``levels`` are drawn, uniform in their logarithm: as many from 1 to 2 as from
-            10 to 20.
-        planes: See :class:`GridPairing`.
-        levels: See :class:`GridPairing`.
-        original_targets: See :class:`Pairing`.
-        original_references: See :class:`Pairing`.
-        eta: See :class:`Pairing`.
-
-    Raises:
-        ValueError: If a number is outside its range.
+    Levels from 1 up are uniform in their logarithm: as many from 1 to 2 as from 10 to 20.
     """
-
-    def __init__(
-        self,
-        least_level: float = 1.0,
-        planes: int = 21,
-        levels: int = 20,
-        original_targets: float = 0.2,
-        original_references: float = 0.2,
-        eta: float = 0.025,
-    ) -> None:
-        super().__init__(planes, levels, original_targets, original_references, eta)
-        if not 0.0 < least_level < levels:
-            raise ValueError(f"least_level must lie between 0 and the {levels} levels, got {least_level}")
-        self.least_level = least_level
 
     def rendition(
         self, plane: Plane, focus: tuple[float, float], disparity: float, generator: torch.Generator
     ) -> Rendition:
         """See :meth:`Pairing.rendition`."""
-        level = self.least_level * (self.levels / self.least_level) ** float(torch.rand((), generator=generator))
+        level = self.levels ** float(torch.rand((), generator=generator))
         return Rendition(Camera(focus, level), disparity)
 
 

@@ -128,7 +128,7 @@ class BlurRadiusError(SampleMetric):
         tile = max(8, round(TILE * unit))
         errors_KN = F.avg_pool2d((copies_KHW - prediction_3HW[1]).square()[:, None], tile).flatten(1)
         radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
-        valid_N &= textured(copies_KHW, tile)
+        valid_N &= textured((copies_KHW[RADII.index(BLURRED)] - copies_KHW[0]).square(), tile)
         return best_radius(errors_KN[:, valid_N]), radius_N[valid_N] / unit
 
     def _copies_of(self, sharp_HW: Tensor, unit: float) -> Tensor:
@@ -184,8 +184,8 @@ class FocusHit(SampleMetric):
         height, width = sharp_1HW.shape[1:]
         tile = max(8, round(TILE * unit))
         radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
-        kept_N, sharp_N, change_N = (F.avg_pool2d(x[None], tile).flatten() for x in (kept_1HW, sharp_1HW, change_1HW))
-        others_N = valid_N & (change_N > TEXTURE**2) & (radius_N >= BLURRED * unit)
+        kept_N, sharp_N = (F.avg_pool2d(x[None], tile).flatten() for x in (kept_1HW, sharp_1HW))
+        others_N = valid_N & textured(change_1HW[0], tile) & (radius_N >= BLURRED * unit)
         row, column = focus_pixel((float(focus[0]), float(focus[1])), height, width)
         top, left = (min(max(at - tile // 2, 0), size - tile) for at, size in ((row, height), (column, width)))
         window = (0, slice(top, top + tile), slice(left, left + tile))
@@ -215,9 +215,13 @@ def tile_radii(radius_1HW: Tensor, tile: int, margin: int, spread: float) -> tup
     return F.avg_pool2d(radius_1HW[None], tile).flatten(), (high - low < spread).flatten()
 
 
-def textured(copies_KHW: Tensor, tile: int) -> Tensor:
-    """Whether a blur of two pixels changes each tile of the first copy, ``(N,)`` bool."""
-    change_HW = (copies_KHW[RADII.index(BLURRED)] - copies_KHW[0]).square()
+def textured(change_HW: Tensor, tile: int) -> Tensor:
+    """Whether a blur changes each tile enough to be told, ``(N,)`` bool.
+
+    Args:
+        change_HW: Squared change of each pixel by a blur of :data:`BLURRED` pixels.
+        tile: Side of the tiles.
+    """
     return F.avg_pool2d(change_HW[None, None], tile).flatten() > TEXTURE**2
 
 

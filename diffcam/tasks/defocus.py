@@ -53,23 +53,24 @@ class DefocusTask(lightning.LightningModule):
         disparity_B1HW = batch.disparity.repeat_interleave(batch.targets.shape[1], 0)
         return F.avg_pool2d(batch.cameras.flatten().defocus(disparity_B1HW).abs(), CELL)
 
-    def loss(self, batch: RefocusBatch) -> Tensor:
-        """Cross-entropy of each cell's radius; a radius between two known ones is shared out between them."""
+    def loss(self, batch: RefocusBatch, radius_B1hw: Tensor) -> Tensor:
+        """Cross-entropy of each cell's true radius; one between two known ones is shared out between them."""
         pictures_B3HW = (batch.targets.flatten(0, 1) * 255).round() / 255  # what a file shows of them
         table_BKhw = self.restoration.logits(pictures_B3HW).log_softmax(dim=1)
-        return -of_radius(table_BKhw, self.radius(batch), self.restoration.radii).mean()
+        return -of_radius(table_BKhw, radius_B1hw, self.restoration.radii).mean()
 
     def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
         """The loss of a batch, whose radii are counted."""
-        shares_K = shares_of_radii(self.radius(batch), self.restoration.radii)
+        radius_B1hw = self.radius(batch)
+        shares_K = shares_of_radii(radius_B1hw, self.restoration.radii)
         self.restoration.shares.lerp_(shares_K, 1 - MEMORY)
-        loss = self.loss(batch)
+        loss = self.loss(batch, radius_B1hw)
         self.log("train/loss", loss.detach(), batch_size=len(batch), prog_bar=True)
         return loss
 
     def validation_step(self, batch: RefocusBatch, batch_idx: int) -> None:
         """The loss of held-out samples."""
-        self.log("val/loss", self.loss(batch), batch_size=len(batch), prog_bar=True, sync_dist=True)
+        self.log("val/loss", self.loss(batch, self.radius(batch)), batch_size=len(batch), prog_bar=True, sync_dist=True)
 
     def on_fit_end(self) -> None:
         """Write what was learned."""

@@ -90,11 +90,6 @@ def test_continuous_draws_focus_exactly_on_the_point() -> None:
     torch.testing.assert_close(octaves / octaves.mean(), torch.ones(4), atol=0.25, rtol=0)
 
 
-def test_the_least_level_lies_below_the_largest() -> None:
-    with pytest.raises(ValueError, match="least_level"):
-        ContinuousPairing(least_level=20.0, levels=20)
-
-
 def variants() -> list[Variant]:
     """Three planes with two levels each, and one in an aperture of its own."""
     grid = [Variant(Camera((0, 0), level), plane) for plane in (0.0, 0.5, 1.0) for level in (4.0, 9.0)]
