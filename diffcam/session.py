@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffcam.camera import Aperture, Camera, CameraBatch
+from diffcam.camera import Aperture, Camera, CameraBatch, pixels_per_level
 from diffcam.errors import DiffcamError
 from diffcam.functional.geometry import Frame, same_frame
 from diffcam.functional.upsampling import upsample_result, what_stays
+from diffcam.kernels.scatter import scatter_discs
 from diffcam.models.depth import DepthEstimator
 from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo, single_channel
@@ -123,8 +124,9 @@ class PhotoSession:
         disparity = self.frame.from_model(self.disparity)
         if camera.bokeh > 0 and not disparity.any():
             return None
-        asked = CameraBatch.from_cameras([camera]).blur_radius(disparity)
-        return what_stays(self.frame.from_model(self._conditions.own_radius).cpu(), asked)
+        asked = CameraBatch.from_cameras([camera]).defocus(disparity) * pixels_per_level(*disparity.shape[-2:])
+        own = self.frame.from_model(self._conditions.own_radius).cpu()
+        return what_stays(own, asked, scatter_discs)
 
     def _read_depth(self, depth: DepthInput, estimator: DepthEstimator | None) -> Tensor:
         """Disparity ``(1, 1, *padded)`` in the model's frame."""

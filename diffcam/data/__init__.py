@@ -10,6 +10,7 @@ from diffcam.data.pairing import ContinuousPairing, GridPairing, Pairing, Stored
 from diffcam.data.perturbation import (
     DepthDropout,
     GaussianNoise,
+    OneOf,
     Perturbation,
     RandomMasking,
     RandomRectangle,
@@ -30,6 +31,7 @@ __all__ = [
     "GaussianNoise",
     "GridPairing",
     "Mixture",
+    "OneOf",
     "Pairing",
     "Perturbation",
     "Proportional",

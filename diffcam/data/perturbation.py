@@ -132,6 +132,37 @@ class Sequential(Perturbation):
         return ", then ".join(map(str, self.perturbations))
 
 
+class OneOf(Perturbation):
+    """One of several perturbations at most.
+
+    Args:
+        perturbations: To choose from.
+        shares: Probability of each; with what is left of 1 the map stays as it is.
+
+    Raises:
+        ValueError: If there is not one share for each, or they are no shares of 1.
+    """
+
+    def __init__(self, perturbations: Sequence[Perturbation], shares: Sequence[float]) -> None:
+        if len(perturbations) != len(shares) or min(shares) < 0 or sum(shares) > 1 + 1e-6:
+            raise ValueError(f"{len(perturbations)} perturbations need as many shares of 1, got {list(shares)}")
+        self.perturbations = tuple(perturbations)
+        self.shares = tuple(shares)
+
+    def __call__(self, disparity_1HW: Tensor, generator: torch.Generator) -> Tensor:
+        """See :meth:`Perturbation.__call__`."""
+        drawn = float(torch.rand((), generator=generator))
+        for perturbation, share in zip(self.perturbations, self.shares, strict=True):
+            drawn -= share
+            if drawn < 0:
+                return perturbation(disparity_1HW, generator)
+        return disparity_1HW.clone()
+
+    def __str__(self) -> str:
+        """Shares and the perturbations' words."""
+        return " or ".join(f"{share:.0%} {one}" for one, share in zip(self.perturbations, self.shares, strict=True))
+
+
 def _check_probability(value: float) -> float:
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"probability must lie in [0, 1], got {value}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -17,6 +18,11 @@ LinearMap = Callable[[Tensor], Tensor]
 
 
 def richardson_lucy(blurred_BCHW: Tensor, blur: LinearMap, adjoint: LinearMap, iterations: int) -> Tensor:
+    """The result of some steps of `richardson_lucy_steps`, at least one: ``(B, C, H, W)``, not negative."""
+    return next(islice(richardson_lucy_steps(blurred_BCHW, blur, adjoint), iterations - 1, None))
+
+
+def richardson_lucy_steps(blurred_BCHW: Tensor, blur: LinearMap, adjoint: LinearMap) -> Iterator[Tensor]:
     """Light that, blurred, gives what was seen, by multiplicative steps from the blurred light itself.
 
     Richardson 1972, Lucy 1974: ``x <- x * A'(y / A x) / A' 1``, the most likely x where noise grows with light, as that
@@ -28,19 +34,18 @@ def richardson_lucy(blurred_BCHW: Tensor, blur: LinearMap, adjoint: LinearMap, i
         blurred_BCHW: The light y that was seen, not negative.
         blur: The linear map A.
         adjoint: Its transpose.
-        iterations: How many.
 
-    Returns:
-        ``(B, C, H, W)``, not negative.
+    Yields:
+        The light after each step, ``(B, C, H, W)``, not negative; without end.
     """
     norm_BCHW = adjoint(torch.ones_like(blurred_BCHW)).clamp_min(LEAST_LIGHT)
     current = before = blurred_BCHW.clamp_min(LEAST_LIGHT)
     step = last_step = torch.zeros_like(current)
-    for _ in range(iterations):
+    while True:
         momentum = (step * last_step).sum((1, 2, 3)) / last_step.square().sum((1, 2, 3)).clamp_min(LEAST_LIGHT**2)
         momentum_B111 = momentum.clamp(0, MOMENTUM_LIMIT).view(-1, 1, 1, 1)
         start = (current + momentum_B111 * (current - before)).clamp_min(LEAST_LIGHT)
         ratio = blurred_BCHW / blur(start).clamp_min(LEAST_LIGHT)
         before, current = current, start * adjoint(ratio) / norm_BCHW
         step, last_step = current - start, step
-    return current
+        yield current

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffcam.camera import Aperture
+from diffcam.functional.bokeh import Scatter, disc_strength
 from diffcam.functional.geometry import resize
 from diffcam.functional.sharpness import luminance
 
@@ -31,6 +33,9 @@ SAME_IN_FOCUS, OTHER_IN_FOCUS = 0.08, 0.25
 
 IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS = 0.5, 1.5
 """Blur radii in solved pixels up to which a place is in focus and from which on it is not."""
+
+REACHED = (0.02, 0.2)
+"""Shares of light from elsewhere up to which a place counts as not reached by it, and from which on as changed."""
 
 FLAT_POWER = 3e-4
 """Detail power below which a place has no gain of its own and takes its surroundings'."""
@@ -52,19 +57,24 @@ def sharpness_gain(reference_B3HW: Tensor, result_B3HW: Tensor) -> Tensor:
     return (product + FLAT_POWER * wide_gain) / (power + FLAT_POWER)
 
 
-def what_stays(own_radius_B1HW: Tensor, asked_radius_B1HW: Tensor) -> Tensor:
+def what_stays(own_radius_B1HW: Tensor, defocus_B1HW: Tensor, scatter: Scatter) -> Tensor:
     """What blur says of where the photo's pixels are those of the result: ``(B, 1, H, W)`` in [-1, 1].
 
     Args:
         own_radius_B1HW: Blur radius of the photo, in solved pixels.
-        asked_radius_B1HW: Blur radius that the camera asks for.
+        defocus_B1HW: Blur radius that the camera asks for, positive in front of the focus plane.
+        scatter: ``scatter_discs`` or a faster form: blur in front of the focus plane spreads over what is in focus.
 
     Returns:
-        1 where neither shows, -1 where the photo is the more blurred of the two and so has nothing to give, 0 between.
+        1 where there is no blur before or after, -1 where blur changes and so the photo has nothing to give, 0 between.
     """
-    neither = 1 - _step(torch.maximum(own_radius_B1HW, asked_radius_B1HW), IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS)
-    sharper = _step(own_radius_B1HW - asked_radius_B1HW, IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS)
-    return neither - sharper
+    asked_B1HW = defocus_B1HW.abs()
+    changed_B1HW = _step((own_radius_B1HW - asked_B1HW).abs(), IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS)
+    front_B1HW = changed_B1HW * (defocus_B1HW > 0)
+    light, weight = scatter(front_B1HW.expand(-1, 3, -1, -1), asked_B1HW, disc_strength(asked_B1HW), Aperture())
+    changed_B1HW = torch.maximum(changed_B1HW, _step(light[:, :1] / weight, *REACHED))
+    neither_B1HW = 1 - _step(torch.maximum(own_radius_B1HW, asked_B1HW), IN_FOCUS_RADIUS, OUT_OF_FOCUS_RADIUS)
+    return neither_B1HW * (1 - changed_B1HW) - changed_B1HW
 
 
 def kept_regions(reference_B3HW: Tensor, result_B3HW: Tensor, stays_B1HW: Tensor | None = None) -> Tensor:

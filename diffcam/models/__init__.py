@@ -6,24 +6,19 @@ from diffcam.models.checkpoint import load_model, load_restoration
 from diffcam.models.codec import Codec, PatchCodec, VAECodec, token_channels, token_pixels
 from diffcam.models.flux import load_flux_codec, load_flux_transformer, load_preview_codec
 from diffcam.models.latents import LatentCache
-from diffcam.models.parametrisation import (
-    BlurStackOutput,
-    Parametrisation,
-    ResidualOutput,
-    VelocityOutput,
-)
+from diffcam.models.parametrisation import LensOutput, Parametrisation, ResidualOutput, VelocityOutput
 from diffcam.models.refocus import RefocusModel
 from diffcam.models.restoration import DefocusRemoval
 from diffcam.models.transformer import Conditions, RefocusTransformer
 
 __all__ = [
-    "BlurStackOutput",
     "BokehMe",
     "Codec",
     "Conditions",
     "DefocusRemoval",
     "FullTraining",
     "LatentCache",
+    "LensOutput",
     "LoRA",
     "Parametrisation",
     "PatchCodec",

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from diffcam.errors import DiffcamError, first_line
 from diffcam.models.codec import PatchCodec, VAECodec
 from diffcam.models.fingerprint import base_fingerprint
-from diffcam.models.parametrisation import BlurStackOutput, ResidualOutput, VelocityOutput
+from diffcam.models.parametrisation import LensOutput, ResidualOutput, VelocityOutput
 from diffcam.models.refocus import RefocusModel
 from diffcam.models.restoration import DefocusRemoval
 from diffcam.models.sharding import gathered
@@ -33,7 +33,7 @@ WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 RESTORATION_FOLDER = "restoration"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 ADAPTER_FILES = (SETTINGS_FILE, LORA_FILE, "*_projector.safetensors")
-PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, BlurStackOutput)}
+PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, LensOutput)}
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ class RefocusSettings:
             base, self.attention, self.condition_timestep, self.camera_at_focus, self.rotary_theta, self.guidance,
             cue_channels=parametrisation.cue_channels, defocus_channels=parametrisation.defocus_channels,
         )  # fmt: skip
-        return RefocusModel(codec, transformer, parametrisation, self.shift, restoration)
+        model = RefocusModel(codec, transformer, parametrisation, self.shift, restoration)
+        model.solve_at(self.trained_size)
+        return model
 
 
 def load_restoration(path: str) -> DefocusRemoval:

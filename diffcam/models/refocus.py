@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from diffcam.camera import CameraBatch
+from diffcam.camera import CameraBatch, pixels_per_level
 from diffcam.functional.flow import sampling_timesteps
 from diffcam.models.codec import Codec, token_channels, token_pixels
 from diffcam.models.parametrisation import Parametrisation, VelocityOutput
-from diffcam.models.restoration import DefocusRemoval
+from diffcam.models.restoration import DefocusRemoval, Restored
 from diffcam.models.transformer import Conditions, RefocusTransformer
 
 StepHook = Callable[[int, Tensor], Tensor | None]
 """Called after each sampling step with its number and the latents; may return others to go on with."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What cameras ask of photos, the same in every step.
+
+    Args:
+        cues: ``(B, N, F)`` defocus cues of the output parametrisation, or None.
+        retaken: ``(B, C, h, w)`` latents of what a lens alone would make of the restored photos, or None.
+    """
+
+    cues: Tensor | None
+    retaken: Tensor | None
 
 
 class RefocusModel(nn.Module):
@@ -49,6 +62,7 @@ class RefocusModel(nn.Module):
         self.restoration = restoration.eval().requires_grad_(False) if restoration is not None else None
         self.parametrisation = parametrisation if parametrisation is not None else VelocityOutput()
         self.shift = shift
+        self.pixels_per_level = 1.0
         self._worker: torch.device | None = None
         output = self.parametrisation
         wanted = (token_channels(codec), output.channels(codec), output.cue_channels, output.defocus_channels)
@@ -69,6 +83,10 @@ class RefocusModel(nn.Module):
     def dtype(self) -> torch.dtype:
         """In which tokens are computed."""
         return self.transformer.dtype
+
+    def solve_at(self, short_side: int) -> None:
+        """Say how large pictures are, short side in pixels: what pixels of blur radius a bokeh level is follows."""
+        self.pixels_per_level = pixels_per_level(short_side, short_side)
 
     def offload(self, device: torch.device) -> None:
         """Keep codec and transformer in main memory; each moves to the device when it is its turn.
@@ -100,16 +118,19 @@ class RefocusModel(nn.Module):
         side = self.token_pixels
         self._bring(self.codec, self.transformer)
         latents = [self.codec.encode(image) for image in (reference_B3HW, disparity_B1HW.expand(-1, 3, -1, -1))]
-        restored, radius_B1HW = latents[0], torch.zeros_like(disparity_B1HW)
+        restored, found = latents[0], Restored(reference_B3HW, torch.zeros_like(disparity_B1HW))
         if self.restoration is not None:
             found = self.restoration(reference_B3HW, disparity_B1HW)
-            restored, radius_B1HW = self.codec.encode(found.image), found.radius
+            restored = self.codec.encode(found.image)
         reference_BNC, disparity_BNC = (self.codec.pack(latent) for latent in latents)
         self._bring(self.transformer, self.codec)
         basis = self.parametrisation.basis(latents[0], restored)
-        cues = self.parametrisation.cues(basis, radius_B1HW, self.codec)
+        cues = self.parametrisation.cues(basis, found.radius, self.codec)
         conditions = self.transformer.conditions(reference_BNC, disparity_BNC, (height // side, width // side), cues)
-        return replace(conditions, latent=latents[0], basis=basis, disparity_map=disparity_B1HW, own_radius=radius_B1HW)
+        return replace(
+            conditions, latent=latents[0], basis=basis, disparity_map=disparity_B1HW, restored=found.image,
+            own_radius=found.radius,
+        )  # fmt: skip
 
     def velocity(self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
         """The network X of paper eq. 1, on latents.
@@ -123,28 +144,49 @@ class RefocusModel(nn.Module):
         Returns:
             Velocity latents of the same shape, float32.
         """
-        return self._velocity(noisy_BCHW, timestep_B, cameras, conditions, self._defocus_cues(cameras, conditions))
+        return self._velocity(noisy_BCHW, timestep_B, cameras, conditions, self._asked(cameras, conditions))
 
-    def _defocus_cues(self, cameras: CameraBatch, conditions: Conditions) -> Tensor | None:
-        """What the cameras ask for where, which no step changes; None where the parametrisation does not say it."""
-        if self.parametrisation.defocus_channels == 0:
-            return None
+    @torch.no_grad()
+    def starting_velocity(
+        self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions
+    ) -> Tensor:
+        """What :meth:`velocity` would be if the transformer's output were zero."""
+        channels = self.transformer.base.out_channels
+        output_BNC = torch.zeros(len(noisy_BCHW), self.codec.pack(noisy_BCHW).shape[1], channels).to(noisy_BCHW.device)
+        return self._from_output(output_BNC, noisy_BCHW, timestep_B, conditions, self._asked(cameras, conditions))
+
+    @torch.no_grad()
+    def _asked(self, cameras: CameraBatch, conditions: Conditions) -> Asked:
+        """What these cameras ask of the photos, which no step changes."""
         times = len(cameras.bokeh) // len(conditions.disparity_map)
-        defocus_B1HW = cameras.defocus(conditions.disparity_map.repeat_interleave(times, 0))
-        return self.parametrisation.defocus_cues(defocus_B1HW, self.codec)
+        disparity_B1HW, restored_B3HW = (
+            part.repeat_interleave(times, 0) for part in (conditions.disparity_map, conditions.restored)
+        )
+        output, scale = self.parametrisation, self.pixels_per_level
+        cues_BNF = output.defocus_cues(cameras.defocus(disparity_B1HW) * scale, self.codec)
+        focus_B, bokeh_B = cameras.focus_disparity(disparity_B1HW), cameras.bokeh * scale
+        retaken_B3HW = output.retaken(restored_B3HW, disparity_B1HW, focus_B, bokeh_B)
+        retaken_BCHW = None
+        if retaken_B3HW is not None:
+            self._bring(self.codec, self.transformer)
+            retaken_BCHW = self.codec.encode(retaken_B3HW)
+        self._bring(self.transformer, self.codec)
+        return Asked(cues_BNF, retaken_BCHW)
 
     def _velocity(
-        self,
-        noisy_BCHW: Tensor,
-        timestep_B: Tensor,
-        cameras: CameraBatch,
-        conditions: Conditions,
-        defocus_BNF: Tensor | None,
+        self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions, asked: Asked
     ) -> Tensor:
         noisy_BNC = self.codec.pack(noisy_BCHW)
-        output_BNC = self.transformer(noisy_BNC, timestep_B, cameras, conditions, defocus_BNF).float()
-        basis = conditions.basis.repeat_interleave(len(noisy_BNC) // len(conditions.basis), 0)
-        return self.parametrisation.velocity(output_BNC, noisy_BCHW.float(), basis, timestep_B, self.codec)
+        output_BNC = self.transformer(noisy_BNC, timestep_B, cameras, conditions, asked.cues).float()
+        return self._from_output(output_BNC, noisy_BCHW, timestep_B, conditions, asked)
+
+    def _from_output(
+        self, output_BNC: Tensor, noisy_BCHW: Tensor, timestep_B: Tensor, conditions: Conditions, asked: Asked
+    ) -> Tensor:
+        basis = conditions.basis.repeat_interleave(len(noisy_BCHW) // len(conditions.basis), 0)
+        return self.parametrisation.velocity(
+            output_BNC, noisy_BCHW.float(), basis, asked.retaken, timestep_B, self.codec
+        )
 
     def noise(self, conditions: Conditions, cameras: int, generator: torch.Generator) -> Tensor:
         """Unit Gaussian latents ``(cameras, C, h, w)`` for photos of these conditions."""
@@ -173,11 +215,10 @@ class RefocusModel(nn.Module):
         Returns:
             ``(B * K, C, h, w)``, for :meth:`decode`.
         """
-        self._bring(self.transformer, self.codec)
-        latent, defocus_BNF = noise_BCHW, self._defocus_cues(cameras, conditions)
+        latent, asked = noise_BCHW, self._asked(cameras, conditions)
         timesteps = sampling_timesteps(steps, self.shift).to(latent.device)
         for step, (now, following) in enumerate(pairwise(timesteps)):
-            velocity = self._velocity(latent, now.expand(len(latent)), cameras, conditions, defocus_BNF)
+            velocity = self._velocity(latent, now.expand(len(latent)), cameras, conditions, asked)
             latent = latent + (following - now) * velocity
             if on_step is not None:
                 given = on_step(step, latent)

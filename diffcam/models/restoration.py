@@ -5,7 +5,9 @@ B photos, H rows and W columns of pixels, K blur radii, h x w cells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -16,7 +18,7 @@ from torch.nn import functional as F
 from diffcam.camera import Aperture
 from diffcam.functional.blur_stack import band_energies, blur_bands, equal_contrast
 from diffcam.functional.bokeh import disc_strength, display_to_linear, linear_to_display
-from diffcam.functional.deconvolution import richardson_lucy
+from diffcam.functional.deconvolution import richardson_lucy_steps
 from diffcam.functional.defocus_fit import fit_lens, local_radius, log_likelihoods, of_radius, radius_at
 from diffcam.kernels.scatter import gather_discs, scatter_discs
 
@@ -41,6 +43,16 @@ DEPTH_MARGIN = 0.75
 CAUTION = 4
 """Without depth radii are known less well: the deconvolution takes this many times fewer iterations."""
 
+FURTHER = 3
+"""How many times as many iterations a place may take, where blur is strong and known well."""
+
+STOPPING_BANDS = (1.0, 2.0, 4.0)
+"""Radii of the bands that show where the deconvolution has gone too far, pixels."""
+
+STOPPING_WIDTH = 32
+USUAL = 4.0
+"""How strongly an untrained choice prefers `iterations` to none and to more."""
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -55,13 +67,28 @@ class Restored:
     radius: Tensor
 
 
+@dataclass(frozen=True)
+class Stages:
+    """A photo on its way to less blur.
+
+    Args:
+        images: ``(B, 3, 3, H, W)`` display values in [0, 1]: as it is, after `iterations`, after :data:`FURTHER` times
+            as many.
+        radius: ``(B, 1, H, W)`` estimated blur radius of the photo, pixels.
+    """
+
+    images: Tensor
+    radius: Tensor
+
+
 class DefocusRemoval(ModelMixin, ConfigMixin):
     """Estimates a photo's own blur and undoes it.
 
     A small convolutional network tells from blur bands, their energies and their shapes, which radius each cell of the
     photo was blurred with. Where depth is known, the focus planes and levels that fit all cells give the radii (paper
     eq. 7); where no lens fits the map, each cell's neighbourhood does. Deconvolution is by the renderer's own discs
-    (`richardson_lucy`): it is as good as that model of a lens and the map are.
+    (`richardson_lucy_steps`): it is as good as that model of a lens and the map are. How many steps are right depends
+    on the radius and on how well it is known: a second network chooses, place by place.
 
     Args:
         width: Channels of the network.
@@ -83,6 +110,14 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
         inputs = len(BANDS) + 1 + width
         self.layers = nn.ModuleList(nn.Conv2d(n, width, 3, padding=1) for n in (inputs, width, width, width))
         self.head = nn.Conv2d(width, len(RADII), 1)
+        choice = nn.Conv2d(STOPPING_WIDTH, 3, 3, padding=1)
+        nn.init.zeros_(choice.weight)
+        choice.bias = nn.Parameter(torch.tensor([0.0, USUAL, 0.0]))
+        self.stopping = nn.Sequential(
+            *(nn.Conv2d(3 * len(STOPPING_BANDS) + 1, STOPPING_WIDTH, 3, padding=1), nn.GELU()),
+            *(nn.Conv2d(STOPPING_WIDTH, STOPPING_WIDTH, 3, padding=1), nn.GELU()),
+            choice,
+        )
         self.register_buffer("radii", torch.tensor(RADII), persistent=False)
         self.register_buffer("shares", torch.full((len(RADII),), 1 / len(RADII)))  # of the radii in training
 
@@ -117,24 +152,42 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
     @torch.no_grad()
     def forward(self, image_B3HW: Tensor, disparity_B1HW: Tensor) -> Restored:
         """Estimate and undo; arguments as in :meth:`estimate`."""
+        stages = self.stages(image_B3HW, disparity_B1HW)
+        return Restored(self.stop(stages), stages.radius)
+
+    @torch.no_grad()
+    def stages(self, image_B3HW: Tensor, disparity_B1HW: Tensor) -> Stages:
+        """The photo, and the photo with its estimated blur undone in some steps and in more."""
         radius, by_depth = self.estimate(image_B3HW, disparity_B1HW)
         blurred = radius.amax((1, 2, 3)) > LEAST_RADIUS
-        image = image_B3HW.clone()
+        stages = [image_B3HW, image_B3HW.clone(), image_B3HW.clone()]
         for chosen, iterations in ((by_depth, self.iterations), (~by_depth, self.iterations // CAUTION)):
             chosen = chosen & blurred
             if chosen.any():
-                image[chosen] = self.deconvolve(image_B3HW[chosen], radius[chosen], iterations)
-        return Restored(image, radius)
+                stops = (iterations, FURTHER * iterations)
+                reached = self.deconvolve(image_B3HW[chosen], radius[chosen], stops)
+                for stage, image in zip(stages[1:], reached, strict=True):
+                    stage[chosen] = image
+        return Stages(torch.stack(stages, dim=1), radius)
 
-    def deconvolve(self, image_B3HW: Tensor, radius_B1HW: Tensor, iterations: int) -> Tensor:
-        """Undo discs of these radii; display values in [0, 1]."""
+    def stop(self, stages: Stages) -> Tensor:
+        """Mixture of the stages, place by place: how far to go is learned; ``(B, 3, H, W)`` display values."""
+        energies = [band_energies(blur_bands(image, STOPPING_BANDS), CELL) for image in stages.images.unbind(1)]
+        radius = F.avg_pool2d(stages.radius, CELL).log1p()
+        shares_BShw = self.stopping(torch.cat([*energies, radius], dim=1)).softmax(dim=1)
+        shares = F.interpolate(shares_BShw, size=stages.radius.shape[-2:], mode="bilinear", align_corners=False)
+        return (stages.images * shares[:, :, None]).sum(1)
+
+    def deconvolve(self, image_B3HW: Tensor, radius_B1HW: Tensor, stops: Sequence[int]) -> list[Tensor]:
+        """Undo discs of these radii; display values in [0, 1] after each of these growing numbers of iterations."""
         strength, round_ = disc_strength(radius_B1HW), Aperture()
         light = display_to_linear(image_B3HW.float(), self.gamma)
         _, weight = scatter_discs(torch.zeros_like(light), radius_B1HW, strength, round_)
-        sharp = richardson_lucy(
+        steps = richardson_lucy_steps(
             light,
             lambda x: scatter_discs(x, radius_B1HW, strength, round_)[0] / weight,
             lambda x: gather_discs(x / weight, radius_B1HW, strength, round_),
-            iterations,
         )
-        return linear_to_display(sharp.clamp(0, 1), self.gamma)
+        reached = islice(steps, stops[-1])
+        sharp = [light for number, light in enumerate(reached, start=1) if number in stops]
+        return [linear_to_display(light.clamp(0, 1), self.gamma) for light in sharp]

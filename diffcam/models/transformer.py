@@ -29,9 +29,10 @@ class Conditions:
         grid: Rows and columns of the token grid; N is their product.
         memory: One :class:`Memory` a block in cached attention, otherwise None.
         cues: ``(B, N, F)`` what the output parametrisation shows of the reference besides its tokens, or None.
-        latent: ``(B, C, h, w)`` latents of the reference image; empty for the transformer alone, as are the next three.
+        latent: ``(B, C, h, w)`` latents of the reference image; empty for the transformer alone, as are the next four.
         basis: ``(B, ...)`` what the output parametrisation works on.
         disparity_map: ``(B, 1, H, W)`` in [0, 1], at the image's size.
+        restored: ``(B, 3, H, W)`` the reference without its own blur, display values in [0, 1].
         own_radius: ``(B, 1, H, W)`` blur radius found in the reference, pixels; 0 where nobody looked for it.
     """
 
@@ -43,6 +44,7 @@ class Conditions:
     latent: Tensor = field(default_factory=lambda: torch.empty(0))
     basis: Tensor = field(default_factory=lambda: torch.empty(0))
     disparity_map: Tensor = field(default_factory=lambda: torch.empty(0))
+    restored: Tensor = field(default_factory=lambda: torch.empty(0))
     own_radius: Tensor = field(default_factory=lambda: torch.empty(0))
 
 

@@ -5,6 +5,7 @@ from diffcam.tasks.muon import Muon
 from diffcam.tasks.refocus import Losses, RefocusTask
 from diffcam.tasks.sharding import ShardedStrategy
 from diffcam.tasks.stacking import SharpnessWeighting, StackingConstraint
+from diffcam.tasks.stopping import StoppingTask
 
 __all__ = [
     "DefocusTask",
@@ -14,4 +15,5 @@ __all__ = [
     "ShardedStrategy",
     "SharpnessWeighting",
     "StackingConstraint",
+    "StoppingTask",
 ]

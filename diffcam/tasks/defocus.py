@@ -41,12 +41,14 @@ class DefocusTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.restoration = restoration
+        self.restoration.stopping.requires_grad_(False)
         self.optimizer = optimizer
         self.scheduler = scheduler
 
     def configure_optimizers(self) -> Any:
         """The injected optimizer and schedule."""
-        return scheduled(self.optimizer(list(self.restoration.named_parameters())), self.scheduler)
+        trained = [(name, weight) for name, weight in self.restoration.named_parameters() if weight.requires_grad]
+        return scheduled(self.optimizer(trained), self.scheduler)
 
     def radius(self, batch: RefocusBatch) -> Tensor:
         """True mean blur radius of each cell of each target, pixels, ``(B * branches, 1, h, w)``."""
@@ -74,7 +76,12 @@ class DefocusTask(lightning.LightningModule):
 
     def on_fit_end(self) -> None:
         """Write what was learned."""
-        folder = run_folder(self.trainer) / "restoration"
-        if self.trainer.is_global_zero:
-            self.restoration.save_pretrained(folder)
-            rank_zero_info(f"exported the restoration to {folder}")
+        export_restoration(self.trainer, self.restoration)
+
+
+def export_restoration(trainer: lightning.Trainer, restoration: DefocusRemoval) -> None:
+    """Write ``restoration`` in a run's log folder."""
+    folder = run_folder(trainer) / "restoration"
+    if trainer.is_global_zero:
+        restoration.save_pretrained(folder)
+        rank_zero_info(f"exported the restoration to {folder}")

@@ -50,6 +50,8 @@ class RefocusTask(lightning.LightningModule):
         scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
         stacking_weight: The lambda of paper eq. 6; 0 turns the constraint off.
         stacking: The constraint; None: the paper's (eq. 5).
+        floor: Count each sample's losses relative to the flow loss that an output of zeros would leave plus this, so
+            that what a good start leaves to learn is learned, too; None: absolute, as in the paper.
         timestep_mean: Mean of the logit-normal timesteps before the shift.
         timestep_std: Their standard deviation.
         steps: Sampling steps in validation and test.
@@ -73,6 +75,7 @@ class RefocusTask(lightning.LightningModule):
         scheduler: LRSchedulerCallable | None = None,
         stacking_weight: float = 0.1,
         stacking: StackingConstraint | None = None,
+        floor: float | None = None,
         timestep_mean: float = 0.0,
         timestep_std: float = 1.0,
         steps: int = 8,
@@ -86,11 +89,14 @@ class RefocusTask(lightning.LightningModule):
                 f"steps must be at least 1, timestep_std and stacking_weight not negative; got {steps}, {timestep_std} "
                 f"and {stacking_weight}"
             )
+        if floor is not None and not floor > 0:
+            raise ValueError(f"floor must be positive, got {floor}")
         self.model = model
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.stacking_weight = stacking_weight
         self.stacking = stacking or StackingConstraint()
+        self.floor = floor
         self.timestep_mean = timestep_mean
         self.timestep_std = timestep_std
         self.steps = steps
@@ -101,7 +107,7 @@ class RefocusTask(lightning.LightningModule):
             load_weights(self, weights)
 
     def setup(self, stage: str) -> None:
-        """Compare the images' sizes with the tokens'.
+        """Compare the images' sizes with the tokens', and tell the model what a bokeh level is in pixels.
 
         Raises:
             DiffcamError: If one is no multiple of the other.
@@ -109,6 +115,7 @@ class RefocusTask(lightning.LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if data is not None:
             self.check_sizes(data.sizes)
+            self.model.solve_at(min(data.resolution))
 
     def check_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Refuse heights and widths that tokens do not divide.
@@ -151,16 +158,21 @@ class RefocusTask(lightning.LightningModule):
         noisy, target = interpolate(clean, noise, timestep_B), velocity(clean, noise)
 
         conditions = self.model.conditions(batch.reference, batch.disparity)
-        predicted = self.model.velocity(noisy, timestep_B, batch.cameras.flatten(), conditions)
-
+        cameras = batch.cameras.flatten()
+        predicted = self.model.velocity(noisy, timestep_B, cameras, conditions)
         reference = conditions.latent.repeat_interleave(branches, 0)
-        copy_error = velocity_from_clean(clean, reference, timestep_B).float()
+        copied = velocity_from_clean(noisy, reference, timestep_B)
+        if self.floor is not None:
+            start = self.model.starting_velocity(noisy, timestep_B, cameras, conditions)
+            scale = relative_scale(start - target, branches, self.floor)
+            predicted, copied, target = predicted * scale, copied * scale, target * scale
+
         masks = stack_masks(batch.targets.unbind(1)) if branches > 1 else None
         stacking = torch.zeros((), device=self.device)
         if masks is not None:
             target_n, predicted_n = (v.unflatten(0, (samples, branches)).transpose(0, 1) for v in (target, predicted))
             stacking = self.stacking(masks, target_n.float(), predicted_n)
-        return Losses((predicted - target).square().mean(), stacking, copy_error.square().mean())
+        return Losses((predicted - target).square().mean(), stacking, (copied - target).float().square().mean())
 
     def draw_noise(self, latent_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A timestep ``(B,)`` and unit noise like the latent for every sample, on the latent's device."""
@@ -223,3 +235,17 @@ class RefocusTask(lightning.LightningModule):
         """Random numbers of a sample: a pure function of seed, purpose and the sample's global number."""
         seed = derived_generator(purpose, self.seed, index).initial_seed()
         return torch.Generator(self.device).manual_seed(seed)
+
+
+def relative_scale(start_error_BCHW: Tensor, branches: int, floor: float) -> Tensor:
+    """What makes errors relative to those of a start: ``(B * branches, 1, 1, 1)``.
+
+    All branches of a sample are scaled alike: the stacking constraint adds them up.
+
+    Args:
+        start_error_BCHW: Errors that would be left without training, ``branches`` to a sample.
+        branches: Targets a sample.
+        floor: Added to their mean square: below it, errors count as absolute ones.
+    """
+    left_B = start_error_BCHW.square().mean((1, 2, 3)).unflatten(0, (-1, branches)).mean(1)
+    return (left_B + floor).rsqrt().repeat_interleave(branches).view(-1, 1, 1, 1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffcam.data import DepthDropout, GaussianNoise, Perturbation, RandomMasking, RandomRectangle, Sequential
+from diffcam.data import DepthDropout, GaussianNoise, OneOf, Perturbation, RandomMasking, RandomRectangle, Sequential
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -87,3 +87,19 @@ def test_perturbations_in_words() -> None:
 def test_numbers_out_of_range_are_refused(make: type, value: float) -> None:
     with pytest.raises(ValueError, match="must"):
         make(value)
+
+
+def test_one_of_several_takes_each_in_its_share() -> None:
+    disparity, source = torch.full((1, 40, 40), 0.5), generator()
+    one = OneOf([DepthDropout(1.0), RandomMasking(0.5)], [0.3, 0.2])
+    kept = torch.tensor([float((one(disparity, source) > 0).float().mean()) for _ in range(2000)])
+    assert (kept == 0).float().mean() == pytest.approx(0.3, abs=0.04)
+    assert (kept == 1).float().mean() == pytest.approx(0.5, abs=0.04)
+    assert ((kept > 0.3) & (kept < 0.7)).float().mean() == pytest.approx(0.2, abs=0.04)
+    assert str(one) == "30% depth dropout, probability 1.0 or 20% random masking, probability 0.5"
+
+
+@pytest.mark.parametrize("shares", [[0.5], [0.5, 0.6], [-0.1, 0.5]])
+def test_shares_are_of_one(shares: list[float]) -> None:
+    with pytest.raises(ValueError, match="shares of 1"):
+        OneOf([DepthDropout(), RandomMasking()], shares)

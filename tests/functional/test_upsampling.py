@@ -15,6 +15,7 @@ import skimage.data
 import torch
 from torch import Tensor
 
+from diffcam.functional.bokeh import scatter_discs
 from diffcam.functional.geometry import resize
 from diffcam.functional.upsampling import kept_regions, sharpness_gain, upsample_result, what_stays
 
@@ -113,7 +114,7 @@ def test_where_the_camera_leaves_no_blur_a_soft_result_does_not_count() -> None:
     solved = resize(truth, (100, 140))
     soft = tensor(_box(tensor(_box(solved))))
     sharp = torch.zeros(1, 1, 100, 140)
-    focused = what_stays(sharp, 8 * (1 - resize(disparity, (100, 140))))
+    focused = what_stays(sharp, 8 * (resize(disparity, (100, 140)) - 1), scatter_discs)
     inside = torch.from_numpy(distance < -16)
     assert psnr(upsample_result(photo, soft), photo, inside) < 35
     assert psnr(upsample_result(photo, soft, focused), photo, inside) > 40
@@ -122,17 +123,30 @@ def test_where_the_camera_leaves_no_blur_a_soft_result_does_not_count() -> None:
 
 
 def test_what_blur_says_of_what_stays() -> None:
-    """In focus ends between half a pixel and one and a half; the same distance makes the photo the more blurred one."""
-    own = torch.tensor([0.0, 0.0, 0.0, 1.0, 4.0, 4.0, 4.0, 9.0])[None, None, None]
-    asked = torch.tensor([0.0, 0.4, 1.0, 0.0, 4.0, 3.0, 0.0, 2.0])[None, None, None]
-    expected = torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0, -0.5, -1.0, -1.0])
-    torch.testing.assert_close(what_stays(own, asked)[0, 0, 0], expected, atol=1e-4, rtol=0)
+    """In focus ends between half a pixel and one and a half; from there on another radius is another picture."""
+    own = torch.tensor([0.0, 0.0, 0.0, 0.4, 4.0, 4.0, 4.0, 2.0])[:, None, None, None].expand(-1, 1, 48, 48)
+    asked = torch.tensor([0.0, 0.4, 1.0, 0.0, 4.0, 3.0, 0.0, 9.0])[:, None, None, None].expand(-1, 1, 48, 48)
+    expected = torch.tensor([1.0, 1.0, -1.0, 1.0, 0.0, -1.0, -1.0, -1.0])
+    found = what_stays(own.contiguous(), asked.contiguous(), scatter_discs)
+    torch.testing.assert_close(found[:, 0, 24, 24], expected, atol=1e-4, rtol=0)
+
+
+def test_blur_in_front_of_the_focus_reaches_what_is_in_focus() -> None:
+    """The right half is blurred by eight pixels: over what lies behind it, not over what lies before it."""
+    sharp, right = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+    right[..., 32:] = 8.0
+    front, behind = what_stays(sharp, right, scatter_discs), what_stays(sharp, -right, scatter_discs)
+    assert (front[..., :23] == 1).all()
+    assert (front[..., 26:] < 0.7).all()
+    assert (behind[..., :32] == 1).all()
+    assert (front[..., 32:] == -1).all()
+    assert (behind[..., 32:] == -1).all()
 
 
 def test_a_blurred_photo_has_nothing_to_give_to_a_sharper_result() -> None:
     photo = tensor(_box(tensor(_box(resize(scene()[0], (100, 140))))))
     sharper = (photo + 0.02 * torch.sin(torch.arange(140.0))).clamp(0, 1)
-    known = what_stays(torch.full((1, 1, 100, 140), 4.0), torch.zeros(1, 1, 100, 140))
+    known = what_stays(torch.full((1, 1, 100, 140), 4.0), torch.zeros(1, 1, 100, 140), scatter_discs)
     assert kept_regions(photo, sharper, known).max() == 0
     torch.testing.assert_close(upsample_result(photo, sharper, known), sharper, atol=1e-4, rtol=0)
 

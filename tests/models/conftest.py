@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 
-from diffcam.models import BlurStackOutput, DefocusRemoval, PatchCodec, RefocusModel, RefocusTransformer
+from diffcam.models import DefocusRemoval, LensOutput, PatchCodec, RefocusModel, RefocusTransformer
 
 
 def _make_base(channels: int = 48, outputs: int | None = None, guidance: bool = False) -> FluxTransformer2DModel:
@@ -35,7 +35,7 @@ def make_base() -> Callable[..., FluxTransformer2DModel]:
 @pytest.fixture
 def make_model() -> Callable[..., RefocusModel]:
     def make(patch: int = 4, restoration: DefocusRemoval | None = None, **options: Any) -> RefocusModel:
-        parametrisation = BlurStackOutput()
+        parametrisation = LensOutput()
         codec = PatchCodec(patch)
         base = _make_base(3 * patch**2, parametrisation.channels(codec))
         cues = {"cue_channels": parametrisation.cue_channels, "defocus_channels": parametrisation.defocus_channels}

@@ -65,6 +65,7 @@ def _flux_model(folder: Path, rank: int = 4) -> RefocusModel:
 
 def test_whole_models_come_back(tmp_path: Path, make_model: MakeModel) -> None:
     model = make_model(attention="cached", rotary_theta=100.0)
+    model.solve_at(256)
     save_model(model, tmp_path / "model", trained_size=256, dtype=torch.float32)
     loaded, settings = load_model(tmp_path / "model")
     assert torch.equal(_velocity(loaded), _velocity(model))

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from diffcam.camera import CameraBatch
 from diffcam.errors import DiffcamError
+from diffcam.data import read_shard
 from diffcam.kernels import render_bokeh
 from diffcam.models import DefocusRemoval, RefocusModel, load_model, load_restoration
 from diffcam.models.checkpoint import save_model
-from diffcam.models.restoration import Restored
+from diffcam.models.restoration import USUAL, Restored
 
 GAMMA = 2.2
+SHARDS = Path(__file__).parents[2] / "data_shards"
 
 
 def _scene() -> tuple[Tensor, Tensor]:
@@ -35,7 +37,7 @@ def _seen(bokeh: float, focus: float = 0.9) -> Tensor:
 
 
 def _decibels(one: Tensor, other: Tensor) -> float:
-    return float(-10 * torch.log10((one - other).square().mean()))
+    return float(-10 * torch.log10((one - other).detach().square().mean()))
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +50,9 @@ def test_a_known_blur_is_undone(bokeh: float) -> None:
     """By the renderer's discs, which were not made for it; what is in focus stays."""
     photo, disparity = _scene()
     seen, radius = _seen(bokeh), bokeh * (disparity - 0.9).abs()
-    restored = DefocusRemoval().deconvolve(seen, radius, 10)
+    restored, further = DefocusRemoval().deconvolve(seen, radius, [10, 30])
     assert _decibels(restored, photo) > _decibels(seen, photo) + 1.5
+    assert _decibels(further, photo) > _decibels(restored, photo) + 0.5
     in_focus = radius.expand_as(photo) == 0
     assert _decibels(restored[in_focus], seen[in_focus]) > 40
 
@@ -127,3 +130,24 @@ def test_models_keep_their_restoration(tmp_path: Path, make_model: Callable[...,
 def test_a_missing_restoration_is_named(tmp_path: Path) -> None:
     with pytest.raises(DiffcamError, match="no restoration there"):
         load_restoration(str(tmp_path))
+
+
+def test_an_untrained_choice_is_the_usual_number_of_steps() -> None:
+    _, disparity = _scene()
+    restoration = DefocusRemoval(width=4)
+    stages = restoration.stages(_seen(8.0), disparity)
+    assert torch.equal(stages.images[:, 0], _seen(8.0))
+    shares = torch.tensor([0.0, USUAL, 0.0]).softmax(0)
+    expected = (stages.images * shares.view(1, 3, 1, 1, 1)).sum(1)
+    torch.testing.assert_close(restoration.stop(stages), expected)
+
+
+def test_more_steps_are_taken_where_blur_is_strong_and_none_where_there_is_none(packaged: DefocusRemoval) -> None:
+    """On a held-out scene: better than the photo, and than either number of steps everywhere."""
+    scene = list(read_shard(SHARDS / "heldout-photo-000000.tar"))[3]
+    photo, disparity = scene.image[None, :, :256, :256], scene.disparity[None, :, :256, :256]
+    seen = render_bokeh(photo, disparity, torch.tensor([0.8]), torch.tensor([9.0]), GAMMA)
+    stages = packaged.stages((seen * 255).round() / 255, disparity)
+    before, usual, further = (_decibels(stages.images[:, stage], photo) for stage in range(3))
+    assert _decibels(packaged.stop(stages), photo) > max(before + 2, usual, further)
+    assert _decibels(packaged(photo, disparity).image, photo) > 45

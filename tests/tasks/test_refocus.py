@@ -15,7 +15,7 @@ from diffcam.camera import CameraBatch
 from diffcam.data import BokehRenderer, DepthDropout, GridPairing, RefocusBatch, RefocusDataModule
 from diffcam.errors import DiffcamError
 from diffcam.functional.stacking import stack_masks
-from diffcam.models import BlurStackOutput, FullTraining, PatchCodec, RefocusModel, RefocusTransformer
+from diffcam.models import FullTraining, LensOutput, PatchCodec, RefocusModel, RefocusTransformer
 from diffcam.models.adapters import trained_parameters
 from diffcam.tasks import RefocusTask
 
@@ -23,7 +23,7 @@ SHARDS = Path(__file__).parents[2] / "data_shards"
 
 
 def _task(width: int = 1, blocks: int = 1, **options: Any) -> RefocusTask:
-    parametrisation = BlurStackOutput()
+    parametrisation = LensOutput()
     base = FluxTransformer2DModel(
         in_channels=768, out_channels=800, num_layers=blocks, num_single_layers=blocks, attention_head_dim=32,
         num_attention_heads=width, joint_attention_dim=8, pooled_projection_dim=8, axes_dims_rope=(8, 12, 12),
@@ -172,6 +172,27 @@ def test_validation_uses_the_average(tmp_path: Path) -> None:
     name = "model.transformer.base.proj_out.bias"
     assert torch.equal(probe.seen, ema.average[name])
     assert not torch.equal(trained_parameters(task)[name], ema.average[name])
+
+
+def test_relative_losses_are_shares_of_what_a_zero_output_leaves() -> None:
+    """Both branches of a sample are divided alike; an output of zeros itself so comes to nearly 1."""
+    batch = _batch(perturbation=DepthDropout(1.0))
+    absolute, relative = (_task(floor=floor).losses(batch) for floor in (None, 1e-9))
+    assert relative.flow.item() == pytest.approx(1, abs=1e-3)
+    assert absolute.flow.item() < 0.5
+    task = _task(floor=0.01)
+    torch.nn.init.normal_(task.model.transformer.base.proj_out.weight, std=0.02)
+    recorded = []
+    original = task.model.velocity
+    task.model.velocity = lambda *inputs: recorded.append((inputs, original(*inputs))) or recorded[-1][1]  # type: ignore[method-assign,func-returns-value]
+    losses = task.losses(batch)
+    (noisy, timestep, cameras, conditions), predicted = recorded[0]
+    start = task.model.starting_velocity(noisy, timestep, cameras, conditions)
+    clean = 2 * batch.targets.flatten(0, 1) ** 1.8 - 1
+    target = (noisy - clean) / timestep.view(-1, 1, 1, 1)
+    left = (start - target).square().mean((1, 2, 3)).view(2, 2).mean(1)
+    expected = ((predicted - target).square().mean((1, 2, 3)).view(2, 2) / (left + 0.01)[:, None]).mean()
+    assert losses.flow.item() == pytest.approx(expected.item(), rel=1e-2)
 
 
 @pytest.mark.slow
