@@ -10,8 +10,8 @@ from skimage.data import chelsea
 from torch import Tensor
 
 from diffcam.camera import CameraBatch
-from diffcam.errors import DiffcamError
 from diffcam.data import read_shard
+from diffcam.errors import DiffcamError
 from diffcam.kernels import render_bokeh
 from diffcam.models import DefocusRemoval, RefocusModel, load_model, load_restoration
 from diffcam.models.checkpoint import save_model
