@@ -44,6 +44,7 @@ class RefocusSettings:
         attention, condition_timestep, camera_at_focus, rotary_theta, guidance: See :class:`RefocusTransformer`.
         parametrisation: Name of a class of ``diffcam.models.parametrisation``.
         shift: Timestep shift.
+        gamma: Of a `LensOutput`'s renderer; unused by other parametrisations.
         trained_size: Short side in pixels that photos are solved at.
         base: Where the frozen base of an adapter comes from; empty for whole models.
         fingerprint: Of that base, see :func:`base_fingerprint`; empty for whole models and adapters that lack it.
@@ -59,6 +60,7 @@ class RefocusSettings:
     trained_size: int
     base: str = ""
     fingerprint: str = ""
+    gamma: float = 2.2
 
     @classmethod
     def of(cls, model: RefocusModel, trained_size: int, base: str = "", fingerprint: str = "") -> RefocusSettings:
@@ -75,6 +77,7 @@ class RefocusSettings:
             trained_size=trained_size,
             base=base,
             fingerprint=fingerprint,
+            gamma=model.parametrisation.gamma if isinstance(model.parametrisation, LensOutput) else cls.gamma,
         )
 
     @classmethod
@@ -110,7 +113,8 @@ class RefocusSettings:
             raise DiffcamError(
                 f"unknown parametrisation {self.parametrisation!r}; known: {', '.join(PARAMETRISATIONS)}"
             )
-        parametrisation = PARAMETRISATIONS[self.parametrisation]()
+        kind = PARAMETRISATIONS[self.parametrisation]
+        parametrisation = LensOutput(self.gamma) if kind is LensOutput else kind()
         transformer = RefocusTransformer(
             base, self.attention, self.condition_timestep, self.camera_at_focus, self.rotary_theta, self.guidance,
             cue_channels=parametrisation.cue_channels, defocus_channels=parametrisation.defocus_channels,

@@ -66,10 +66,12 @@ def _flux_model(folder: Path, rank: int = 4) -> RefocusModel:
 def test_whole_models_come_back(tmp_path: Path, make_model: MakeModel) -> None:
     model = make_model(attention="cached", rotary_theta=100.0)
     model.solve_at(256)
+    model.parametrisation.gamma = 3.0
     save_model(model, tmp_path / "model", trained_size=256, dtype=torch.float32)
     loaded, settings = load_model(tmp_path / "model")
     assert torch.equal(_velocity(loaded), _velocity(model))
     assert settings.trained_size == 256
+    assert loaded.parametrisation.gamma == 3.0
     assert (loaded.transformer.attention, loaded.transformer.rotary_theta) == ("cached", 100.0)
 
 
