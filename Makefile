@@ -50,10 +50,10 @@ SCENE := $(DEMO)/000000
 
 demo: $(INSTALLED)  ## train for a moment, print the metric table, refocus a photo
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
-	$(BIN)/lightning fit --config configs/refocus.yaml --trainer.max_steps 80 --data.init_args.samples_per_epoch 320 \
-	  --trainer.val_check_interval 40 --trainer.limit_val_batches 2 \
+	$(BIN)/lightning fit --config configs/refocus.yaml --trainer.max_steps 60 --data.init_args.samples_per_epoch 320 \
+	  --trainer.val_check_interval 30 --trainer.limit_val_batches 2 \
 	  --trainer.default_root_dir $(DEMO) --trainer.logger.init_args.save_dir $(DEMO) --trainer.logger.init_args.name fit
-	$(BIN)/lightning test --config configs/refocus.yaml --trainer.limit_test_batches 50 \
+	$(BIN)/lightning test --config configs/refocus.yaml --trainer.limit_test_batches 40 \
 	  --trainer.default_root_dir $(DEMO) --trainer.logger.init_args.save_dir $(DEMO) --trainer.logger.init_args.name test
 	$(BIN)/python -m tarfile -e data_shards/heldout-stereo-000000.tar $(DEMO)  # a shard is a tar of plain files
 	$(BIN)/diffcam refocus $(SCENE).image.jpg --depth $(SCENE).disparity.png --focus 0.35,0.62 --bokeh 12 --output $(DEMO)/near.jpg
