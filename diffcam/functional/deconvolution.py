@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -15,11 +14,6 @@ MOMENTUM_LIMIT = 0.95
 """Of the step along the last change: the acceleration may not run ahead without end."""
 
 LinearMap = Callable[[Tensor], Tensor]
-
-
-def richardson_lucy(blurred_BCHW: Tensor, blur: LinearMap, adjoint: LinearMap, iterations: int) -> Tensor:
-    """The result of some steps of `richardson_lucy_steps`, at least one: ``(B, C, H, W)``, not negative."""
-    return next(islice(richardson_lucy_steps(blurred_BCHW, blur, adjoint), iterations - 1, None))
 
 
 def richardson_lucy_steps(blurred_BCHW: Tensor, blur: LinearMap, adjoint: LinearMap) -> Iterator[Tensor]:

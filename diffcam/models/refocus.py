@@ -132,7 +132,14 @@ class RefocusModel(nn.Module):
             own_radius=found.radius,
         )  # fmt: skip
 
-    def velocity(self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions) -> Tensor:
+    def velocity(
+        self,
+        noisy_BCHW: Tensor,
+        timestep_B: Tensor,
+        cameras: CameraBatch,
+        conditions: Conditions,
+        asked: Asked | None = None,
+    ) -> Tensor:
         """The network X of paper eq. 1, on latents.
 
         Args:
@@ -140,23 +147,23 @@ class RefocusModel(nn.Module):
             timestep_B: ``(B * K,)``.
             cameras: ``(B * K,)``.
             conditions: Of B photos.
+            asked: Result of :meth:`asked`, where it is at hand.
 
         Returns:
             Velocity latents of the same shape, float32.
         """
-        return self._velocity(noisy_BCHW, timestep_B, cameras, conditions, self._asked(cameras, conditions))
+        asked = asked if asked is not None else self.asked(cameras, conditions)
+        return self._velocity(noisy_BCHW, timestep_B, cameras, conditions, asked)
 
     @torch.no_grad()
-    def starting_velocity(
-        self, noisy_BCHW: Tensor, timestep_B: Tensor, cameras: CameraBatch, conditions: Conditions
-    ) -> Tensor:
+    def starting_velocity(self, noisy_BCHW: Tensor, timestep_B: Tensor, conditions: Conditions, asked: Asked) -> Tensor:
         """What :meth:`velocity` would be if the transformer's output were zero."""
         channels = self.transformer.base.out_channels
         output_BNC = torch.zeros(len(noisy_BCHW), self.codec.pack(noisy_BCHW).shape[1], channels).to(noisy_BCHW.device)
-        return self._from_output(output_BNC, noisy_BCHW, timestep_B, conditions, self._asked(cameras, conditions))
+        return self._from_output(output_BNC, noisy_BCHW, timestep_B, conditions, asked)
 
     @torch.no_grad()
-    def _asked(self, cameras: CameraBatch, conditions: Conditions) -> Asked:
+    def asked(self, cameras: CameraBatch, conditions: Conditions) -> Asked:
         """What these cameras ask of the photos, which no step changes."""
         times = len(cameras.bokeh) // len(conditions.disparity_map)
         disparity_B1HW, restored_B3HW = (
@@ -215,7 +222,7 @@ class RefocusModel(nn.Module):
         Returns:
             ``(B * K, C, h, w)``, for :meth:`decode`.
         """
-        latent, asked = noise_BCHW, self._asked(cameras, conditions)
+        latent, asked = noise_BCHW, self.asked(cameras, conditions)
         timesteps = sampling_timesteps(steps, self.shift).to(latent.device)
         for step, (now, following) in enumerate(pairwise(timesteps)):
             velocity = self._velocity(latent, now.expand(len(latent)), cameras, conditions, asked)

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import lightning
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.data.batch import RefocusBatch
 from diffcam.functional.defocus_fit import of_radius, shares_of_radii
 from diffcam.models.restoration import CELL, DefocusRemoval
-from diffcam.tasks.optimization import scheduled
-from diffcam.tasks.run_folder import run_folder
+from diffcam.tasks.restoration import RestorationTask
 
 MEMORY = 0.99
 """Of the shares of radii from one batch to the next."""
 
 
-class DefocusTask(lightning.LightningModule):
+class DefocusTask(RestorationTask):
     """Learns the blur radius of every cell from pictures whose cameras are known: all targets of a batch.
 
-    Pictures are pieces of whole ones with a 512-pixel short side, so that levels are radii in pixels. At the end the
-    restoration is written to ``restoration`` in the run's log folder.
-
-    Args:
-        restoration: Whose network is trained.
-        optimizer: From named parameters to an optimizer.
-        scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
+    Pictures are pieces of whole ones with a 512-pixel short side, so that levels are radii in pixels. Arguments are
+    those of :class:`RestorationTask`.
     """
 
     def __init__(
@@ -39,16 +29,8 @@ class DefocusTask(lightning.LightningModule):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         scheduler: LRSchedulerCallable | None = None,
     ) -> None:
-        super().__init__()
-        self.restoration = restoration
+        super().__init__(restoration, optimizer, scheduler)
         self.restoration.stopping.requires_grad_(False)
-        self.optimizer = optimizer
-        self.scheduler = scheduler
-
-    def configure_optimizers(self) -> Any:
-        """The injected optimizer and schedule."""
-        trained = [(name, weight) for name, weight in self.restoration.named_parameters() if weight.requires_grad]
-        return scheduled(self.optimizer(trained), self.scheduler)
 
     def radius(self, batch: RefocusBatch) -> Tensor:
         """True mean blur radius of each cell of each target, pixels, ``(B * branches, 1, h, w)``."""
@@ -73,15 +55,3 @@ class DefocusTask(lightning.LightningModule):
     def validation_step(self, batch: RefocusBatch, batch_idx: int) -> None:
         """The loss of held-out samples."""
         self.log("val/loss", self.loss(batch, self.radius(batch)), batch_size=len(batch), prog_bar=True, sync_dist=True)
-
-    def on_fit_end(self) -> None:
-        """Write what was learned."""
-        export_restoration(self.trainer, self.restoration)
-
-
-def export_restoration(trainer: lightning.Trainer, restoration: DefocusRemoval) -> None:
-    """Write ``restoration`` in a run's log folder."""
-    folder = run_folder(trainer) / "restoration"
-    if trainer.is_global_zero:
-        restoration.save_pretrained(folder)
-        rank_zero_info(f"exported the restoration to {folder}")

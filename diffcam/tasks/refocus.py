@@ -159,11 +159,12 @@ class RefocusTask(lightning.LightningModule):
 
         conditions = self.model.conditions(batch.reference, batch.disparity)
         cameras = batch.cameras.flatten()
-        predicted = self.model.velocity(noisy, timestep_B, cameras, conditions)
+        asked = self.model.asked(cameras, conditions)
+        predicted = self.model.velocity(noisy, timestep_B, cameras, conditions, asked)
         reference = conditions.latent.repeat_interleave(branches, 0)
         copied = velocity_from_clean(noisy, reference, timestep_B)
         if self.floor is not None:
-            start = self.model.starting_velocity(noisy, timestep_B, cameras, conditions)
+            start = self.model.starting_velocity(noisy, timestep_B, conditions, asked)
             scale = relative_scale(start - target, branches, self.floor)
             predicted, copied, target = predicted * scale, copied * scale, target * scale
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from skimage.data import astronaut
 from skimage.restoration import richardson_lucy as plain_richardson_lucy
 from torch import Tensor
 
-from diffcam.functional.deconvolution import richardson_lucy
+from diffcam.functional.deconvolution import LinearMap, richardson_lucy_steps
 
 KERNEL = np.outer([1.0, 2.0, 4.0, 3.0, 1.0], [2.0, 3.0, 3.0, 1.0, 1.0])
 KERNEL /= KERNEL.sum()
@@ -27,6 +28,10 @@ def _filter(kernel: np.ndarray) -> Callable[[Tensor], Tensor]:
 
 
 blur, adjoint = _filter(KERNEL), _filter(KERNEL[::-1, ::-1])
+
+
+def richardson_lucy(seen: Tensor, blur: LinearMap, adjoint: LinearMap, iterations: int) -> Tensor:
+    return next(islice(richardson_lucy_steps(seen, blur, adjoint), iterations - 1, None))
 
 
 def _light() -> Tensor:

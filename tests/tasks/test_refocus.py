@@ -186,8 +186,8 @@ def test_relative_losses_are_shares_of_what_a_zero_output_leaves() -> None:
     original = task.model.velocity
     task.model.velocity = lambda *inputs: recorded.append((inputs, original(*inputs))) or recorded[-1][1]  # type: ignore[method-assign,func-returns-value]
     losses = task.losses(batch)
-    (noisy, timestep, cameras, conditions), predicted = recorded[0]
-    start = task.model.starting_velocity(noisy, timestep, cameras, conditions)
+    (noisy, timestep, _, conditions, asked), predicted = recorded[0]
+    start = task.model.starting_velocity(noisy, timestep, conditions, asked)
     clean = 2 * batch.targets.flatten(0, 1) ** 1.8 - 1
     target = (noisy - clean) / timestep.view(-1, 1, 1, 1)
     left = (start - target).square().mean((1, 2, 3)).view(2, 2).mean(1)
