@@ -10,6 +10,7 @@ both speeds are measured in the same run. A kernel's share of the limit is the l
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from diffcam.camera import Aperture
 from diffcam.functional.bokeh import AREA_OFFSET, EDGE_SLOPE, defocus_radius, display_to_linear
-from diffcam.kernels.gpu import BLOCK, scatter
+from diffcam.kernels.gpu import TILE, scatter
 
 FLOPS_A_PAIR = 3 + 1 + 1 + 1 + 3 + 1 + 7
 """Of a source and a pixel that it reaches: squared distance, root, inset, slope, sigmoid, strength, four sums."""
@@ -31,6 +32,9 @@ BYTES_A_PIXEL = 4 * (3 + 1 + 1 + 3 + 1)
 """Light, radius and strength read, light and weights written, once each."""
 
 ATOMIC_ADDS_A_PAIR = 4
+
+BLOCK = 128
+"""Pixels of a row that a program of the plain scatter takes."""
 
 
 @triton.jit
@@ -94,18 +98,29 @@ class Work:
         reach = radius_1HW[0].abs().cpu().long() + 1
         rows = _overlap(torch.arange(height)[:, None], reach, height)
         columns = _overlap(torch.arange(width), reach, width)
-        everywhere = reach.max().clamp_max(max(height, width) - 1).expand_as(reach)
         lanes = torch.nn.functional.pad(reach, (0, -width % BLOCK)).unflatten(1, (-1, BLOCK))
         blocks = lanes.amax(2, keepdim=True).expand_as(lanes).flatten(1)[:, :width]
-        gathered, splatted = (
-            int((_overlap(torch.arange(height)[:, None], limit, height) * (2 * limit + 1)).sum())
-            for limit in (everywhere, blocks)
-        )
-        return cls(int((rows * columns).sum()), gathered, splatted)
+        splatted = _overlap(torch.arange(height)[:, None], blocks, height) * (2 * blocks + 1)
+        return cls(int((rows * columns).sum()), _gathered(reach), int(splatted.sum()))
 
     def limit(self, pixels: int, flops: float, bandwidth: float) -> float:
         """Seconds that the definition takes at these speeds."""
         return max(self.needed * FLOPS_A_PAIR / flops, pixels * BYTES_A_PIXEL / bandwidth)
+
+
+def _gathered(reach_HW: Tensor) -> int:
+    """Pairs that the gather looks at: each tile goes as far as the longest disc that comes from any tile to it."""
+    height, width = reach_HW.shape
+    padded = torch.nn.functional.pad(reach_HW, (0, -width % TILE, 0, -height % TILE))
+    of_tile = padded.unflatten(0, (-1, TILE)).unflatten(2, (-1, TILE)).amax((1, 3)).clamp_max(max(height, width) - 1)
+    rows, columns = torch.meshgrid(*(torch.arange(side) for side in of_tile.shape), indexing="ij")
+    pairs = 0
+    for row, column in itertools.product(*(range(side) for side in of_tile.shape)):
+        apart = torch.maximum((rows - row).abs(), (columns - column).abs())
+        farthest = int(torch.where(of_tile > (apart - 1) * TILE, of_tile, 0).max())
+        first, last = max(-farthest, 1 - TILE - row * TILE), min(farthest, height - 1 - row * TILE)
+        pairs += (last - first + 1) * (2 * farthest + 1) * TILE**2
+    return pairs
 
 
 def _overlap(place: Tensor, reach: Tensor, length: int) -> Tensor:

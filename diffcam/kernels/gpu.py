@@ -3,7 +3,8 @@
 O(radius^2) weights per pixel, but no atomic additions, contiguous reads and one order of summation, so that a result
 does not change from run to run. One kernel serves both directions. Scattering, a pixel looks at each source around it
 and takes what that source's disc sends it; gathering (the adjoint), it looks at each receiver around it and takes what
-its own disc covers. Runs on CPU tensors too under ``TRITON_INTERPRET=1``.
+its own disc covers. Each tile of pixels looks no further than the discs that can reach it, or that it has. Runs on CPU
+tensors too under ``TRITON_INTERPRET=1``.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional as F
 
 from diffcam.camera import Aperture
 from diffcam.functional.bokeh import EDGE_SLOPE, polygon_ratio
 
-BLOCK = 128
-"""Pixels of a row per program."""
+TILE = 16
+"""Side in pixels of the square that a program computes."""
+
+TILES_AT_ONCE = 256
+"""How many tiles a program asks at once how far their discs reach."""
 
 
 @triton.jit
@@ -53,38 +58,64 @@ def _disc_weight(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def _farthest(  # type: ignore[no-untyped-def]
+    reaches, tile_y, tile_x, tall, wide, tile: tl.constexpr, at_once: tl.constexpr
+):
+    """The longest reach of the tiles whose discs may come as far as this one."""
+    farthest = tl.max(tl.zeros((at_once,), tl.int32), axis=0)
+    for first in range(0, tall * wide, at_once):
+        other = first + tl.arange(0, at_once)
+        apart = tl.maximum(tl.abs(other // wide - tile_y), tl.abs(other % wide - tile_x))
+        reach = tl.load(reaches + other, mask=other < tall * wide, other=0)
+        comes = reach > (apart - 1) * tile
+        farthest = tl.maximum(farthest, tl.max(tl.where(comes, reach, 0), axis=0))
+    return farthest
+
+
+@triton.jit
 def _disc_kernel(  # type: ignore[no-untyped-def]
     values,  # (B, 3, H, W) light, or gradient of the light sum
     radius,  # (B, 1, H, W) signed
     strength,  # (B, 1, H, W)
-    limits,  # (B,) farthest offset that any disc of the image reaches
+    reaches,  # (B, tall, wide) farthest offset that any disc of a tile reaches
     ratio,  # (2 table + 1, 2 table + 1) polygon's ratio by offset from the source
     result,  # (B, 3, H, W)
     weights,  # (B, 1, H, W), scatter alone
     height,
     width,
+    tall,  # tiles
+    wide,
     table,
     cut_scale,  # cat-eye per pixel from the image centre
     slope: tl.constexpr,
     polygon: tl.constexpr,
     cut: tl.constexpr,
     adjoint: tl.constexpr,
-    block: tl.constexpr,
+    tile: tl.constexpr,
+    at_once: tl.constexpr,
 ):
-    """Sum over the discs around a row's pixels; the source is the neighbour, or the pixel itself for the adjoint."""
-    image, y, x = tl.program_id(2).to(tl.int64), tl.program_id(1), tl.program_id(0) * block + tl.arange(0, block)
+    """Sum over the discs around a tile's pixels; the source is the neighbour, or the pixel itself for the adjoint."""
+    image, tile_y, tile_x = tl.program_id(2).to(tl.int64), tl.program_id(1), tl.program_id(0)
+    pixel = tl.arange(0, tile * tile)
+    y, x = tile_y * tile + pixel // tile, tile_x * tile + pixel % tile
     plane = height * width
     channel = tl.arange(0, 4)[:, None]  # three colours, and 1 to sum up the weights
-    inside, here = x < width, y * width + x
-    limit = tl.load(limits + image)
-    sums = tl.zeros((4, block), tl.float32)
+    inside, here = (y < height) & (x < width), y * width + x
+    reaches += image * tall * wide
+    if adjoint:
+        limit = tl.load(reaches + tile_y * wide + tile_x)
+    else:
+        limit = _farthest(reaches, tile_y, tile_x, tall, wide, tile, at_once)
+    sums = tl.zeros((4, tile * tile), tl.float32)
     signed = tl.load(radius + image * plane + here, mask=inside, other=0.0)
     scale = tl.load(strength + image * plane + here, mask=inside, other=0.0)
-    for step_y in range(tl.maximum(-limit, -y), tl.minimum(limit, height - 1 - y) + 1):
+    top = tile_y * tile
+    for step_y in range(tl.maximum(-limit, 1 - tile - top), tl.minimum(limit, height - 1 - top) + 1):
         for step_x in range(-limit, limit + 1):
             # From positions, not from the steps: those are plain integers in the interpreter.
             at_y, at_x = y + step_y, x + step_x
-            near, there = inside & (at_x >= 0) & (at_x < width), at_y * width + at_x
+            near = inside & (at_y >= 0) & (at_y < height) & (at_x >= 0) & (at_x < width)
+            there = at_y * width + at_x
             if adjoint:
                 source_y, source_x, dy, dx = y, x, at_y - y, at_x - x
             else:
@@ -110,29 +141,33 @@ def _launch(
     """Run the kernel over a batch; the second tensor is left empty by the adjoint."""
     batch, _, height, width = values.shape
     values, radius, strength = values.contiguous(), radius.contiguous(), strength.contiguous()
-    reach = (radius.abs() * (strength != 0)).amax((1, 2, 3)).to(torch.int32) + 1
-    limits = reach.clamp_max(max(height, width) - 1)
-    table = int(limits.max()) if aperture.blades else 0
+    height_t, width_t = triton.cdiv(height, TILE), triton.cdiv(width, TILE)
+    farthest = F.max_pool2d(radius.abs() * (strength != 0), TILE, ceil_mode=True)
+    reaches = (farthest.to(torch.int32) + 1).clamp_max(max(height, width) - 1)
+    table = int(reaches.max()) if aperture.blades else 0
     offsets = torch.arange(-table, table + 1)
     ratio = polygon_ratio(offsets[:, None], offsets, aperture).to(values)
     result, weights = torch.empty_like(values), torch.empty_like(radius)
-    _disc_kernel[(triton.cdiv(width, BLOCK), height, batch)](
+    _disc_kernel[(width_t, height_t, batch)](
         values,
         radius,
         strength,
-        limits,
+        reaches,
         ratio,
         result,
         weights,
         height,
         width,
+        height_t,
+        width_t,
         table,
         aperture.cat_eye * 2 / math.hypot(height, width),
         slope=EDGE_SLOPE,
         polygon=aperture.blades > 0,
         cut=aperture.cat_eye > 0,
         adjoint=adjoint,
-        block=BLOCK,
+        tile=TILE,
+        at_once=TILES_AT_ONCE,
     )
     return result, weights
 

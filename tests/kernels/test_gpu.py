@@ -25,9 +25,11 @@ from diffcam.kernels import gpu
 
 torch.set_num_threads(1)
 draw = torch.Generator().manual_seed(0)
-light = torch.rand(2, 3, 3, 5, generator=draw)
-radius = torch.tensor([5.0, 1.5])[:, None, None, None] * (torch.rand(2, 1, 3, 5, generator=draw) - 0.5)
-strength = torch.rand(2, 1, 3, 5, generator=draw) * (torch.rand(2, 1, 3, 5, generator=draw) > 0.2)
+gpu.TILE, gpu.TILES_AT_ONCE = 4, 2  # several tiles, and some of them at once
+light = torch.rand(2, 3, 9, 10, generator=draw)
+radius = torch.tensor([5.0, 1.5])[:, None, None, None] * (torch.rand(2, 1, 9, 10, generator=draw) - 0.5)
+radius[0, 0, 8, 9] = 7.5  # the only one that comes as far as the opposite corner's tile
+strength = torch.rand(2, 1, 9, 10, generator=draw) * (torch.rand(2, 1, 9, 10, generator=draw) > 0.2)
 for aperture in (Aperture(), Aperture(blades=5, rotation=0.4, cat_eye=0.8)):
     leaf = light.clone().requires_grad_()
     light_sum, weight_sum = scatter_discs(leaf, radius, strength, aperture)
@@ -98,15 +100,18 @@ def test_the_benchmarks_work_is_a_count(renderer_gpu: ModuleType) -> None:
     radius = 6 * (torch.rand(1, height, width, generator=torch.Generator().manual_seed(0)) - 0.5)
     radius[0, 2, 129] = 9.5
     reach = radius[0].abs().int() + 1
-    needed = gathered = splatted = 0
+    needed = splatted = 0
     for y, x in itertools.product(range(height), range(width)):
         own, block_start = int(reach[y, x]), x // block * block
         farthest = int(reach[y, block_start : block_start + block].max())
         for to_y in range(height):
             needed += sum(max(abs(to_y - y), abs(to_x - x)) <= own for to_x in range(width))
-            gathered += (2 * int(reach.max()) + 1) * (abs(to_y - y) <= int(reach.max()))
             splatted += (2 * farthest + 1) * (abs(to_y - y) <= farthest)
-    assert renderer_gpu.Work.count(radius) == renderer_gpu.Work(needed, gathered, splatted)
+    counted = renderer_gpu.Work.count(radius)
+    assert (counted.needed, counted.splatted) == (needed, splatted)
+    corner = torch.zeros(1, 48, 16)
+    corner[0, 0, 0] = 15.5  # reaches 16 pixels: no disc of the first of three tiles comes to the third
+    assert renderer_gpu.Work.count(corner).gathered == 256 * (32 * 33 + 33 * 33 + 3 * 3)
     work = renderer_gpu.Work(1000, 0, 0)
     assert work.limit(10, flops=1e3, bandwidth=1e3) == 17.0  # 17 operations a pair
     assert work.limit(10, flops=1e9, bandwidth=10.0) == 36.0  # 36 bytes a pixel
@@ -120,11 +125,12 @@ def test_kernel_compiles_for_real_devices(tmp_path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     tensors = {"values", "radius", "strength", "ratio", "result", "weights"}
-    kinds = {"limits": "*i32", "height": "i32", "width": "i32", "table": "i32", "cut_scale": "fp32"}
-    kinds |= dict.fromkeys(tensors, "*fp32")
+    kinds = {"reaches": "*i32", "cut_scale": "fp32"} | dict.fromkeys(tensors, "*fp32")
+    kinds |= dict.fromkeys(("height", "width", "tall", "wide", "table"), "i32")
     signature = {name: kinds.get(name, "constexpr") for name in gpu._disc_kernel.arg_names}
     for shaped, adjoint in itertools.product((False, True), repeat=2):
-        constants = {"slope": 4.0, "polygon": shaped, "cut": shaped, "adjoint": adjoint, "block": gpu.BLOCK}
+        constants = {"slope": 4.0, "polygon": shaped, "cut": shaped, "adjoint": adjoint, "tile": gpu.TILE}
+        constants["at_once"] = gpu.TILES_AT_ONCE
         source = triton.compiler.ASTSource(fn=gpu._disc_kernel, signature=signature, constexprs=constants)
         assert triton.compile(source, target=GPUTarget("cuda", 80, 32)).asm["cubin"]
 
