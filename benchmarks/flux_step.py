@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ def work(transformer: RefocusTransformer, side: int, pairs: int, device: str) ->
     """Conditions and velocities of some pairs, with a loss."""
     rows = side // TOKEN_PIXELS
     with torch.device(device):
-        reference = torch.zeros(pairs, rows * rows, 64, dtype=torch.bfloat16)
+        reference = torch.randn(pairs, rows * rows, 64, dtype=torch.bfloat16)  # zeros would be multiplied faster
         noisy, timestep = reference.repeat(2, 1, 1), torch.full((2 * pairs,), 0.5)
         cameras = CameraBatch(torch.full((2 * pairs, 2), 0.5), torch.full((2 * pairs,), 8.0))
 
@@ -69,6 +70,7 @@ def work(transformer: RefocusTransformer, side: int, pairs: int, device: str) ->
 
 def train(base: FluxTransformer2DModel, device: torch.device, args: argparse.Namespace, ceiling: float) -> None:
     """Print a line for each setting."""
+    counted = cache(lambda side, attention: count_flops(work(_eager_meta(base, attention), side, 1, "meta")))
     print("\n| size | pairs | attention | blocks | recomputed | TFLOP | steps/s | peak GB | utilisation |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for side in args.sizes:
@@ -76,19 +78,19 @@ def train(base: FluxTransformer2DModel, device: torch.device, args: argparse.Nam
             for backend in args.backends:
                 for pairs in args.pairs:
                     for share in (0.0, 1.0):
-                        line = _train_line(base, device, args, ceiling, side, attention, backend, pairs, share)
+                        flops = pairs * counted(side, attention)
+                        line = _train_line(base, device, args, ceiling, flops, side, attention, backend, pairs, share)
                         print(line, flush=True)
 
 
 def _train_line(
-    base: FluxTransformer2DModel, device: torch.device, args: argparse.Namespace, ceiling: float,
+    base: FluxTransformer2DModel, device: torch.device, args: argparse.Namespace, ceiling: float, flops: int,
     side: int, attention: Any, backend: str, pairs: int, share: float,
 ) -> str:  # fmt: skip
     compiled = None if backend == "eager" else backend
     transformer = RefocusTransformer(base, attention, compile_backend=compiled)
     with torch.device(device):
         transformer.camera_projector.to(device)
-    flops = count_flops(work(_eager_meta(base, attention), side, pairs, "meta"))
     transformer.checkpointed_blocks = round(share * len(transformer.blocks))
     trained = [weight for weight in transformer.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
@@ -146,7 +148,7 @@ def _clicks(transformer: RefocusTransformer, side: int, device: torch.device, st
 
 def _open(transformer: RefocusTransformer, side: int, device: torch.device) -> Any:
     rows = side // TOKEN_PIXELS
-    tokens = torch.zeros(1, rows * rows, 64, device=device, dtype=torch.bfloat16)
+    tokens = torch.randn(1, rows * rows, 64, device=device, dtype=torch.bfloat16)
     return transformer.conditions(tokens, tokens, (rows, rows))
 
 
@@ -169,11 +171,11 @@ def _peer(base: FluxTransformer2DModel, device: torch.device, args: argparse.Nam
     pipeline.set_progress_bar_config(disable=True)
     config = base.config
     given = {
-        "image": torch.zeros(1, 16, side // 8, side // 4, device=device, dtype=torch.bfloat16),
-        "prompt_embeds": torch.zeros(1, 1, config.joint_attention_dim, device=device, dtype=torch.bfloat16),
-        "pooled_prompt_embeds": torch.zeros(1, config.pooled_projection_dim, device=device, dtype=torch.bfloat16),
+        "image": torch.randn(1, 16, side // 8, side // 4, device=device, dtype=torch.bfloat16),
+        "prompt_embeds": torch.randn(1, 1, config.joint_attention_dim, device=device, dtype=torch.bfloat16),
+        "pooled_prompt_embeds": torch.randn(1, config.pooled_projection_dim, device=device, dtype=torch.bfloat16),
     }
-    latents = torch.zeros(1, (side // TOKEN_PIXELS) ** 2, 64, device=device, dtype=torch.bfloat16)
+    latents = torch.randn(1, (side // TOKEN_PIXELS) ** 2, 64, device=device, dtype=torch.bfloat16)
     return lambda: pipeline(
         **given, latents=latents, height=side, width=side, max_area=side * side, _auto_resize=False,
         num_inference_steps=args.steps, guidance_scale=1.0, output_type="latent",

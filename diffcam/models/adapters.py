@@ -105,13 +105,19 @@ class LoRA:
         for name, parameter in trained_parameters(transformer).items():
             parameter.data = parameter.data.float()
             if "lora_A" in name:
-                nn.init.normal_(parameter, std=1.0 / self.rank, generator=generator)
-        nn.init.normal_(transformer.camera_projector.weight, std=PROJECTOR_STD, generator=generator)
+                _draw_normal(parameter, 1.0 / self.rank, generator)
+        _draw_normal(transformer.camera_projector.weight, PROJECTOR_STD, generator)
         nn.init.zeros_(transformer.camera_projector.bias)
         for extra in (transformer.cue_projector, transformer.defocus_projector):
             if extra is not None:
                 nn.init.zeros_(extra.weight)
                 nn.init.zeros_(extra.bias)
+
+
+def _draw_normal(weight: Tensor, std: float, generator: torch.Generator) -> None:
+    """The same numbers on every device, drawn where the generator is; on the meta device none."""
+    if not weight.is_meta:
+        weight.data.copy_(torch.empty(weight.shape, device=generator.device).normal_(std=std, generator=generator))
 
 
 def keep_masters(base: nn.Module) -> None:

@@ -106,6 +106,17 @@ def test_both_modes_agree_with_the_plain_implementation(
     torch.testing.assert_close(ours, _plain(transformer, inputs), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.gpu
+def test_adapters_start_alike_on_every_device(make_base: MakeBase) -> None:
+    """Also on a base that is on the GPU already."""
+    starts = []
+    for device in ("cpu", "cuda"):
+        transformer = RefocusTransformer(make_base()).to(device)
+        LoRA(rank=4).prepare(transformer)
+        starts.append({name: weight.cpu() for name, weight in transformer.named_parameters() if "lora" in name})
+    torch.testing.assert_close(*starts, rtol=0, atol=0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("attention", ["full", "cached"])
 def test_compiled_blocks_agree_with_the_plain_implementation(
