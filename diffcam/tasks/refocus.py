@@ -1,4 +1,4 @@
-"""RefocusTask: the flow loss, the stacking constraint, validation and benchmark outputs (paper, eq. 1 to 6)."""
+"""RefocusTask: flow loss, stacking constraint and detail, validation and benchmark outputs (paper, eq. 1 to 6)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from diffcam.camera import CameraBatch
 from diffcam.data.batch import RefocusBatch
 from diffcam.data.randomness import derived_generator
 from diffcam.errors import DiffcamError
+from diffcam.functional.blur_stack import detail_difference
 from diffcam.functional.flow import interpolate, logit_normal_timesteps, velocity, velocity_from_clean
 from diffcam.functional.stacking import stack_masks
 from diffcam.models.adapters import FullTraining, Training, trained_parameters
@@ -32,11 +33,13 @@ class Losses:
     Args:
         flow: Paper eq. 1, the mean over all branches.
         stacking: Paper eq. 5.
+        detail: :func:`~diffcam.functional.blur_stack.detail_difference` of the predicted clean latents.
         copy_flow: Flow loss of the predictor that copies the reference, ``v = (I^t - I_r) / t``: the mark to beat.
     """
 
     flow: Tensor
     stacking: Tensor
+    detail: Tensor
     copy_flow: Tensor
 
 
@@ -50,6 +53,8 @@ class RefocusTask(lightning.LightningModule):
         scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
         stacking_weight: The lambda of paper eq. 6; 0 turns the constraint off.
         stacking: The constraint; None: the paper's (eq. 5).
+        detail_weight: Of how differently sharp the predicted pictures are, place by place; for latents that are
+            pixels. 0, as in the paper: not looked at.
         floor: Count each sample's losses relative to the flow loss that an output of zeros would leave plus this, so
             that what a good start leaves to learn is learned, too; None: absolute, as in the paper.
         timestep_mean: Mean of the logit-normal timesteps before the shift.
@@ -75,6 +80,7 @@ class RefocusTask(lightning.LightningModule):
         scheduler: LRSchedulerCallable | None = None,
         stacking_weight: float = 0.1,
         stacking: StackingConstraint | None = None,
+        detail_weight: float = 0.0,
         floor: float | None = None,
         timestep_mean: float = 0.0,
         timestep_std: float = 1.0,
@@ -84,10 +90,10 @@ class RefocusTask(lightning.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if steps < 1 or timestep_std < 0 or stacking_weight < 0:
+        if steps < 1 or min(timestep_std, stacking_weight, detail_weight) < 0:
             raise ValueError(
-                f"steps must be at least 1, timestep_std and stacking_weight not negative; got {steps}, {timestep_std} "
-                f"and {stacking_weight}"
+                "steps must be at least 1, timestep_std, stacking_weight and detail_weight not negative; got "
+                f"{steps}, {timestep_std}, {stacking_weight} and {detail_weight}"
             )
         if floor is not None and not floor > 0:
             raise ValueError(f"floor must be positive, got {floor}")
@@ -96,6 +102,7 @@ class RefocusTask(lightning.LightningModule):
         self.scheduler = scheduler
         self.stacking_weight = stacking_weight
         self.stacking = stacking or StackingConstraint()
+        self.detail_weight = detail_weight
         self.floor = floor
         self.timestep_mean = timestep_mean
         self.timestep_std = timestep_std
@@ -163,6 +170,9 @@ class RefocusTask(lightning.LightningModule):
         predicted = self.model.velocity(noisy, timestep_B, cameras, conditions, asked)
         reference = conditions.latent.repeat_interleave(branches, 0)
         copied = velocity_from_clean(noisy, reference, timestep_B)
+        detail = torch.zeros((), device=self.device)
+        if self.detail_weight:
+            detail = detail_difference(noisy - timestep_B.view(-1, 1, 1, 1) * predicted, clean)
         if self.floor is not None:
             start = self.model.starting_velocity(noisy, timestep_B, conditions, asked)
             scale = relative_scale(start - target, branches, self.floor)
@@ -173,7 +183,8 @@ class RefocusTask(lightning.LightningModule):
         if masks is not None:
             target_n, predicted_n = (v.unflatten(0, (samples, branches)).transpose(0, 1) for v in (target, predicted))
             stacking = self.stacking(masks, target_n.float(), predicted_n)
-        return Losses((predicted - target).square().mean(), stacking, (copied - target).float().square().mean())
+        flow = (predicted - target).square().mean()
+        return Losses(flow, stacking, detail, (copied - target).float().square().mean())
 
     def draw_noise(self, latent_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A timestep ``(B,)`` and unit noise like the latent for every sample, on the latent's device."""
@@ -184,13 +195,14 @@ class RefocusTask(lightning.LightningModule):
         return timestep_B.to(latent_BCHW.device), noise.to(latent_BCHW)
 
     def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
-        """Paper eq. 6."""
+        """Paper eq. 6, and the detail."""
         losses = self.losses(batch)
-        loss = losses.flow + self.stacking_weight * losses.stacking
+        loss = losses.flow + self.stacking_weight * losses.stacking + self.detail_weight * losses.detail
         logged = {
             "train/loss": loss,
             "train/flow": losses.flow,
             "train/stacking": losses.stacking,
+            "train/detail": losses.detail,
             "train/copy": losses.copy_flow,
         }
         self.log_dict({name: value.detach() for name, value in logged.items()}, batch_size=len(batch), prog_bar=True)

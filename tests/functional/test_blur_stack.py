@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffcam.functional.blur_stack import band_energies, band_losses, blur_bands, disc_blur, equal_contrast, mix_bands
+from diffcam.functional.blur_stack import (
+    band_energies,
+    band_losses,
+    blur_bands,
+    detail_difference,
+    disc_blur,
+    equal_contrast,
+    mix_bands,
+)
 from diffcam.functional.bokeh import render_bokeh_reference
 
 
@@ -88,3 +96,17 @@ def test_faint_edges_show_the_shape_of_strong_ones() -> None:
     assert float(strong.square().sum(1).mean()) == pytest.approx(1, abs=0.15)
     flat = torch.full((1, 2, 16, 16), 1e-4)
     assert float(equal_contrast(flat, 8).abs().max()) < 0.2, "less than rounding leaves is not blown up"
+
+
+def test_detail_counts_whichever_it_is_and_twice_the_energy_is_a_third_of_log_two() -> None:
+    image = _image(32, 48)
+    assert detail_difference(image, 1 - image).item() == pytest.approx(0, abs=1e-5)
+    assert detail_difference(image, 0.5 + 2**0.5 * (image - 0.5)).item() == pytest.approx(0.2310, abs=1e-3)
+
+
+def test_the_mean_of_what_could_be_is_too_soft() -> None:
+    """Squared errors are less for the mean of two equally likely pictures than for one of them; detail says no."""
+    one, other = _image(32, 48)
+    mean = (one + other) / 2
+    assert (mean - one).square().mean() < (other - one).square().mean()
+    assert detail_difference(mean[None], one[None]) > 5 * detail_difference(other[None], one[None])

@@ -14,6 +14,7 @@ from diffcam.callbacks import EMA, ModelExport, SampleGrid
 from diffcam.camera import CameraBatch
 from diffcam.data import BokehRenderer, DepthDropout, GridPairing, RefocusBatch, RefocusDataModule
 from diffcam.errors import DiffcamError
+from diffcam.functional.blur_stack import detail_difference
 from diffcam.functional.stacking import stack_masks
 from diffcam.models import FullTraining, LensOutput, PatchCodec, RefocusModel, RefocusTransformer
 from diffcam.models.adapters import trained_parameters
@@ -193,6 +194,22 @@ def test_relative_losses_are_shares_of_what_a_zero_output_leaves() -> None:
     left = (start - target).square().mean((1, 2, 3)).view(2, 2).mean(1)
     expected = ((predicted - target).square().mean((1, 2, 3)).view(2, 2) / (left + 0.01)[:, None]).mean()
     assert losses.flow.item() == pytest.approx(expected.item(), rel=1e-2)
+
+
+def test_detail_is_that_of_the_predicted_clean_latents() -> None:
+    batch = _batch()
+    task, absent = _task(detail_weight=0.5), _task()
+    recorded = []
+    original = task.model.velocity
+    task.model.velocity = lambda *inputs: recorded.append((inputs, original(*inputs))) or recorded[-1][1]  # type: ignore[method-assign,func-returns-value]
+    losses = task.losses(batch)
+    (noisy, timestep, *_), predicted = recorded[0]
+    clean = 2 * batch.targets.flatten(0, 1) ** 1.8 - 1
+    expected = detail_difference(noisy - timestep.view(-1, 1, 1, 1) * predicted, clean)
+    assert losses.detail.item() == pytest.approx(expected.item(), rel=1e-3)
+    assert absent.losses(batch).detail == 0
+    weighted = task.training_step(batch, 0) - task.losses(batch).flow - 0.1 * task.losses(batch).stacking
+    assert weighted.item() == pytest.approx(0.5 * expected.item(), rel=1e-2)
 
 
 @pytest.mark.slow
