@@ -22,7 +22,6 @@ COMMANDS = {
     "simulate": ("diffcam.simulation.command", "make shards of bokeh pairs from photos"),
     "photos": ("diffcam.simulation.photo_pack", "shrink a folder of photos to what is carried to another machine"),
     "inspect": ("diffcam.simulation.inspection", "show what is in a shard"),
-    "average": ("diffcam.average_command", "average the weights of models"),
     "state": ("diffcam.tasks.portable", "carry a training run to another machine"),
     "benchmark": ("diffcam.benchmark.command", "build, run and print the benchmark"),
     "plan": ("diffcam.plan_command", "reckon parameters, memory and days of a training config"),

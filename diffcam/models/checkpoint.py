@@ -169,7 +169,9 @@ def save_model(
     _save_tensors(weights, folder / "transformer" / WEIGHTS_FILE)
     model.codec.save_config(folder / "codec")
     if model.restoration is not None:
-        model.restoration.save_pretrained(folder / RESTORATION_FOLDER)
+        model.restoration.save_config(folder / RESTORATION_FOLDER)
+        restoration = _whole(model.restoration.state_dict(), dtype)
+        _save_tensors(restoration, folder / RESTORATION_FOLDER / WEIGHTS_FILE)
     _save_refocus_part(RefocusSettings.of(model, trained_size), projectors, folder)
 
 

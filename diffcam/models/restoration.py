@@ -37,7 +37,7 @@ CELL = 8
 LEAST_RADIUS = 0.5
 """Photos with no more blur than this anywhere are left as they are."""
 
-DEPTH_MARGIN = 0.75
+DEPTH_MARGIN = 0.9
 """What a lens may explain cells worse than each cell's own best radius does (nats a cell) for depth to be believed."""
 
 CAUTION = 4
@@ -92,12 +92,13 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
 
     Args:
         width: Channels of the network.
+        depth: Its layers over cells, each of which sees one cell further.
         gamma: Light is ``image ** gamma``.
         iterations: Of the deconvolution, where depth is known.
     """
 
     @register_to_config
-    def __init__(self, width: int = 96, gamma: float = 2.2, iterations: int = 20) -> None:
+    def __init__(self, width: int = 128, depth: int = 8, gamma: float = 2.2, iterations: int = 20) -> None:
         super().__init__()
         self.gamma = gamma
         self.iterations = iterations
@@ -108,7 +109,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
             *(nn.Conv2d(half, width, 3, stride=2, padding=1), nn.GELU()),
         )  # from pixels to cells: a factor of CELL
         inputs = len(BANDS) + 1 + width
-        self.layers = nn.ModuleList(nn.Conv2d(n, width, 3, padding=1) for n in (inputs, width, width, width))
+        self.layers = nn.ModuleList(nn.Conv2d(n, width, 3, padding=1) for n in (inputs, *[width] * (depth - 1)))
         self.head = nn.Conv2d(width, len(RADII), 1)
         choice = nn.Conv2d(STOPPING_WIDTH, 3, 3, padding=1)
         nn.init.zeros_(choice.weight)

@@ -8,12 +8,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.data.batch import RefocusBatch
-from diffcam.functional.defocus_fit import of_radius, shares_of_radii
+from diffcam.functional.defocus_fit import fit_lens, log_likelihoods, of_radius, radius_at, shares_of_radii
 from diffcam.models.restoration import CELL, DefocusRemoval
 from diffcam.tasks.restoration import RestorationTask
 
 MEMORY = 0.99
 """Of the shares of radii from one batch to the next."""
+
+CLEAR = 0.25
+"""Radii are told apart by their ratio from about here on, pixels: less blur is hardly seen."""
 
 
 class DefocusTask(RestorationTask):
@@ -37,21 +40,35 @@ class DefocusTask(RestorationTask):
         disparity_B1HW = batch.disparity.repeat_interleave(batch.targets.shape[1], 0)
         return F.avg_pool2d(batch.cameras.flatten().defocus(disparity_B1HW).abs(), CELL)
 
-    def loss(self, batch: RefocusBatch, radius_B1hw: Tensor) -> Tensor:
-        """Cross-entropy of each cell's true radius; one between two known ones is shared out between them."""
+    def losses(self, batch: RefocusBatch, radius_B1hw: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each cell by itself, and of the lens that all of them point to.
+
+        Returns:
+            Cross-entropy of each cell's true radius (one between two known ones is shared out between them), and how
+            far the radii of the fitted lens are off: mean absolute difference of ``log(radius + CLEAR)``.
+        """
         pictures_B3HW = (batch.targets.flatten(0, 1) * 255).round() / 255  # what a file shows of them
-        table_BKhw = self.restoration.logits(pictures_B3HW).log_softmax(dim=1)
-        return -of_radius(table_BKhw, radius_B1hw, self.restoration.radii).mean()
+        disparity_B1hw = F.avg_pool2d(batch.disparity.repeat_interleave(batch.targets.shape[1], 0), CELL)
+        removal = self.restoration
+        logits_BKhw = removal.logits(pictures_B3HW)
+        cells = -of_radius(logits_BKhw.log_softmax(dim=1), radius_B1hw, removal.radii).mean()
+        curve_BD = fit_lens(log_likelihoods(logits_BKhw, removal.shares), disparity_B1hw, removal.radii)
+        found_B1hw = radius_at(curve_BD, disparity_B1hw)
+        lens = ((found_B1hw + CLEAR).log() - (radius_B1hw + CLEAR).log()).abs().mean()
+        return cells, lens
 
     def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
         """The loss of a batch, whose radii are counted."""
         radius_B1hw = self.radius(batch)
         shares_K = shares_of_radii(radius_B1hw, self.restoration.radii)
         self.restoration.shares.lerp_(shares_K, 1 - MEMORY)
-        loss = self.loss(batch, radius_B1hw)
-        self.log("train/loss", loss.detach(), batch_size=len(batch), prog_bar=True)
-        return loss
+        cells, lens = self.losses(batch, radius_B1hw)
+        logged = {"train/loss": (cells + lens).detach(), "train/lens": lens.detach()}
+        self.log_dict(logged, batch_size=len(batch), prog_bar=True)
+        return cells + lens
 
     def validation_step(self, batch: RefocusBatch, batch_idx: int) -> None:
-        """The loss of held-out samples."""
-        self.log("val/loss", self.loss(batch, self.radius(batch)), batch_size=len(batch), prog_bar=True, sync_dist=True)
+        """The losses of held-out samples."""
+        cells, lens = self.losses(batch, self.radius(batch))
+        logged = {"val/loss": cells + lens, "val/lens": lens}
+        self.log_dict(logged, batch_size=len(batch), prog_bar=True, sync_dist=True)
