@@ -21,7 +21,7 @@ DISPARITIES = 81
 OUTLIERS = 0.05
 """Share of cells whose likelihoods mislead: shadows, soft textures, depth edges."""
 
-HABIT = 0.5
+HABIT = 0.25
 """How much of a network's habit is divided out of its answers: cells that tell nothing answer by it, rightly."""
 
 LEAST_SHARE = 1e-3
