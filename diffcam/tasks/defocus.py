@@ -20,7 +20,7 @@ CLEAR = 0.25
 
 
 class DefocusTask(RestorationTask):
-    """Learns the blur radius of every cell from pictures whose cameras are known: all targets of a batch.
+    """Learns the blur radius of every cell, and so the lens, from pictures whose cameras are known: all targets.
 
     Pictures are pieces of whole ones with a 512-pixel short side, so that levels are radii in pixels. Arguments are
     those of :class:`RestorationTask`.
