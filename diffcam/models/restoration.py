@@ -37,6 +37,12 @@ CELL = 8
 LEAST_RADIUS = 0.5
 """Photos with no more blur than this anywhere are left as they are."""
 
+SOFTNESS = 1.0
+"""Up to this many pixels, blur that is everywhere is that of the photo itself, as scaling leaves it, not of its lens."""
+
+SHARP_SHARE = 0.02
+"""Of the cells of a photo that its lens has in focus at least: edges between depths do not count."""
+
 DEPTH_MARGIN = 0.9
 """What a lens may explain cells worse than each cell's own best radius does (nats a cell) for depth to be believed."""
 
@@ -148,7 +154,10 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
         by_depth = explained.mean((1, 2, 3)) > -DEPTH_MARGIN
         by_place = local_radius(logits.log_softmax(dim=1), self.radii)
         by_place = F.interpolate(by_place, size=by_lens.shape[-2:], mode="bilinear", align_corners=False)
-        return torch.where(by_depth.view(-1, 1, 1, 1), by_lens, by_place), by_depth
+        radius = torch.where(by_depth.view(-1, 1, 1, 1), by_lens, by_place)
+        least = F.avg_pool2d(radius, CELL).flatten(1).quantile(SHARP_SHARE, dim=1).clamp_max(SOFTNESS)
+        sharper = (radius.square() - least.square().view(-1, 1, 1, 1)).clamp_min(0).sqrt()  # squares of blurs add up
+        return sharper, by_depth
 
     @torch.no_grad()
     def forward(self, image_B3HW: Tensor, disparity_B1HW: Tensor) -> Restored:
