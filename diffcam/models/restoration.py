@@ -38,7 +38,7 @@ LEAST_RADIUS = 0.5
 """Photos with no more blur than this anywhere are left as they are."""
 
 SOFTNESS = 1.0
-"""Up to this many pixels, blur that is everywhere is that of the photo itself, as scaling leaves it, not of its lens."""
+"""Up to this many pixels, blur that is everywhere is the photo's own, as scaling leaves it, and not its lens's."""
 
 SHARP_SHARE = 0.02
 """Of the cells of a photo that its lens has in focus at least: edges between depths do not count."""
