@@ -171,7 +171,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
         radius, by_depth = self.estimate(image_B3HW, disparity_B1HW)
         blurred = radius.amax((1, 2, 3)) > LEAST_RADIUS
         stages = [image_B3HW, image_B3HW.clone(), image_B3HW.clone()]
-        for chosen, iterations in ((by_depth, self.iterations), (~by_depth, self.iterations // CAUTION)):
+        for chosen, iterations in ((by_depth, self.iterations), (~by_depth, max(1, self.iterations // CAUTION))):
             chosen = chosen & blurred
             if chosen.any():
                 stops = (iterations, FURTHER * iterations)

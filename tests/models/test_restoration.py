@@ -151,3 +151,12 @@ def test_more_steps_are_taken_where_blur_is_strong_and_none_where_there_is_none(
     before, usual, further = (_decibels(stages.images[:, stage], photo) for stage in range(3))
     assert _decibels(packaged.stop(stages), photo) > max(before + 2, usual, further)
     assert _decibels(packaged(photo, disparity).image, photo) > 45
+
+
+def test_few_iterations_are_at_least_one() -> None:
+    """Without depth a fraction of them is taken: of two that would be none."""
+    restoration = load_restoration("diffcam-tiny")
+    restoration.iterations = 2
+    _, disparity = _scene()
+    stages = restoration.stages(_seen(10.0), torch.zeros_like(disparity))
+    assert not torch.equal(stages.images[:, 0], stages.images[:, 1])
