@@ -21,8 +21,8 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxKontex
 
 from diffcam.camera import CameraBatch
 from diffcam.models import LoRA, RefocusTransformer
-from diffcam.models.accounting import count_flops, meta_copy
 from diffcam.models.flux import FLUX_TRANSFORMER, FLUX_VAE
+from diffcam.planning.operations import count_flops, meta_copy
 
 TINY = {
     **FLUX_TRANSFORMER, "num_layers": 1, "num_single_layers": 2, "attention_head_dim": 32, "num_attention_heads": 4,

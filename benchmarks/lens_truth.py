@@ -33,11 +33,11 @@ from torch import Tensor
 from diffcam.camera import ThinLens, pixels_per_level
 from diffcam.kernels import render_bokeh
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.materials import DISPLAY_GAMMA
-from diffcam.simulation.raytraced import DepthRange, exposure
-from diffcam.simulation.raytracer import RayTracer, choose_variant
+from diffcam.simulation.raytraced.materials import DISPLAY_GAMMA
+from diffcam.simulation.raytraced.raytracer import RayTracer, choose_variant
+from diffcam.simulation.raytraced.source import DepthRange, exposure
+from diffcam.simulation.raytraced.staging import Staging, draw_staging
 from diffcam.simulation.sources import PhotoFolder
-from diffcam.simulation.staging import Staging, draw_staging
 
 ROOT = Path(__file__).parents[1]
 PAGE, PICTURE = ROOT / "docs" / "optics.md", ROOT / "docs" / "pictures" / "lens_truth.jpg"

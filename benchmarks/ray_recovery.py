@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 
 from diffcam.simulation import LayeredSource, LocalEngine, PhotoFolder, RayEngine, Rendering, ShardJob, make_shard
 from diffcam.simulation.sources import check_photos
-from diffcam.simulation.textures import list_photos
+from diffcam.simulation.textures.photos import list_photos
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 import sys
 
-from diffcam.cli import COMMANDS, lightning_main, main
+from diffcam.commands.cli import COMMANDS, lightning_main, main
 
 if __name__ == "__main__":
     main() if sys.argv[1:2] and sys.argv[1] in COMMANDS else lightning_main()

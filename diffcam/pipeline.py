@@ -29,11 +29,11 @@ from diffcam.models.checkpoint import (
     save_model,
 )
 from diffcam.models.codec import VAECodec
-from diffcam.models.depth import DepthEstimator
 from diffcam.models.flux import load_flux_codec, load_flux_transformer
-from diffcam.models.hub import local_folder
 from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo
+from diffcam.pretrained.depth import DepthEstimator
+from diffcam.pretrained.hub import local_folder
 from diffcam.session import DepthInput, PhotoSession
 
 OutputType = Literal["pil", "np", "pt", "latent"]

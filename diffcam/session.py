@@ -15,12 +15,12 @@ from torch import Tensor
 
 from diffcam.camera import Aperture, Camera, CameraBatch, pixels_per_level
 from diffcam.errors import DiffcamError
-from diffcam.functional.geometry import Frame, same_frame
+from diffcam.functional.frame import Frame, same_frame
 from diffcam.functional.upsampling import upsample_result, what_stays
 from diffcam.kernels.scatter import scatter_discs
-from diffcam.models.depth import DepthEstimator
 from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo, single_channel
+from diffcam.pretrained.depth import DepthEstimator
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import yaml
 
 from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.setup import read_setup
-from diffcam.cli import run_diffcam, train
+from diffcam.commands.cli import run_diffcam, train
 from diffcam.data import DepthDropout, EqualThenLinear, Proportional, SingleKind
 from diffcam.tasks import SharpnessWeighting, StackingConstraint
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import diffcam.session
 from diffcam import Camera, RefocusPipeline
-from diffcam.functional.geometry import resize
+from diffcam.functional.frame import resize
 from diffcam.functional.upsampling import upsample_result
 from diffcam.photo import Photo
 

@@ -21,7 +21,7 @@ import diffcam
 from diffcam.camera import Aperture, Camera
 from diffcam.errors import DiffcamError
 from diffcam.functional.flow import sampling_timesteps
-from diffcam.functional.geometry import resize
+from diffcam.functional.frame import resize
 from diffcam.models import (
     LoRA,
     RefocusModel,

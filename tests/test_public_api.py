@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import diffcam
-from diffcam.cli import COMMANDS
+from diffcam.commands.cli import COMMANDS
 
 PACKAGE = Path(diffcam.__file__).parent
 
@@ -68,12 +68,13 @@ def test_import_is_light() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "target"), [("lightning", "diffcam.cli:lightning_main"), ("diffcam", "diffcam.cli:main")]
+    ("command", "target"),
+    [("lightning", "diffcam.commands.cli:lightning_main"), ("diffcam", "diffcam.commands.cli:main")],
 )
 def test_console_script_is_ours(command: str, target: str) -> None:
     """Other distributions (`lightning-sdk`) install a `lightning` script too: the last one installed wins."""
     assert [point.value for point in entry_points(group="console_scripts", name=command)] == [target]
-    assert "diffcam.cli" in (Path(sysconfig.get_path("scripts")) / command).read_text()
+    assert "diffcam.commands.cli" in (Path(sysconfig.get_path("scripts")) / command).read_text()
 
 
 def test_diffcam_help_names_its_commands() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffcam.cli import run_diffcam
+from diffcam.commands.cli import run_diffcam
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

@@ -1,7 +1,7 @@
 """The benchmark: editions of samples, the methods that are compared on them, and the tables."""
 
 from diffcam.benchmark.analysis import ErrorProfile, edge_distance, error_by_edge_distance, worst_samples
-from diffcam.benchmark.deconvolution import (
+from diffcam.benchmark.deblurring import (
     LayeredDeconvolution,
     OracleDeconvolution,
     Restoration,

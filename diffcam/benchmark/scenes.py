@@ -11,13 +11,13 @@ from typing import Any
 from torch import Generator, Tensor
 
 from diffcam.camera import Camera, focus_pixel
-from diffcam.data.geometry import centred_window
 from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene, Variant
+from diffcam.data.window import centred_window
 from diffcam.errors import DiffcamError
-from diffcam.simulation.materials import DISPLAY_GAMMA
+from diffcam.simulation.jobs.writer import Rendering
+from diffcam.simulation.raytraced.materials import DISPLAY_GAMMA
 from diffcam.simulation.variants import draw_benchmark_samples, render_variants, with_benchmark_samples
-from diffcam.simulation.writer import Rendering
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffcam.benchmark.deconvolution import (
+from diffcam.benchmark.deblurring import (
     EDGE_QUANTILE,
     Restoration,
     RichardsonLucy,

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from diffcam.callbacks.ema import EMA
 from diffcam.errors import DiffcamError
-from diffcam.tasks.planning import MetaStep, plan_memory
+from diffcam.planning.memory import MetaStep, plan_memory
 from diffcam.tasks.refocus import RefocusTask
 from diffcam.tasks.sharding import ShardedStrategy
 

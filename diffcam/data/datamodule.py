@@ -9,7 +9,6 @@ import lightning
 
 from diffcam.data.batch import collate
 from diffcam.data.evaluation import BenchmarkDataset, ValidationDataset
-from diffcam.data.geometry import Buckets, RandomWindow
 from diffcam.data.loader import SampleLoader, StreamLoader, worker_options
 from diffcam.data.mixture import EqualThenLinear, Mixture
 from diffcam.data.order import SampleOrder
@@ -19,6 +18,7 @@ from diffcam.data.reader import read_index
 from diffcam.data.rendering import BokehRenderer
 from diffcam.data.shards import SceneEntry
 from diffcam.data.training import TrainingDataset
+from diffcam.data.window import Buckets, RandomWindow
 from diffcam.errors import DiffcamError
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from diffcam.data.batch import RefocusSample
-from diffcam.data.geometry import Size, Window, centred_window
 from diffcam.data.pairing import Pair, Pairing, Rendition
 from diffcam.data.perturbation import Perturbation
 from diffcam.data.randomness import derived_generator
@@ -19,6 +18,7 @@ from diffcam.data.rendering import BokehRenderer
 from diffcam.data.schema import Scene, decode_scene, decode_variant
 from diffcam.data.shards import SceneEntry
 from diffcam.data.view import View
+from diffcam.data.window import Size, Window, centred_window
 from diffcam.errors import DiffcamError
 
 

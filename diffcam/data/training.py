@@ -8,7 +8,6 @@ import torch
 from torch.utils.data import Dataset
 
 from diffcam.data.batch import RefocusSample
-from diffcam.data.geometry import Buckets
 from diffcam.data.order import SampleOrder
 from diffcam.data.pairing import Pairing
 from diffcam.data.perturbation import Perturbation
@@ -18,6 +17,7 @@ from diffcam.data.rendering import BokehRenderer
 from diffcam.data.schema import decode_scene, decode_variant
 from diffcam.data.shards import SceneEntry
 from diffcam.data.view import View
+from diffcam.data.window import Buckets
 from diffcam.errors import DiffcamError
 
 MAX_SUBSTITUTES = 16

@@ -8,10 +8,10 @@ from dataclasses import replace
 from torch import Tensor
 
 from diffcam.camera import MAX_BOKEH, Camera
-from diffcam.data.geometry import Window
 from diffcam.data.pairing import Rendition
 from diffcam.data.rendering import BokehRenderer
 from diffcam.data.schema import Scene
+from diffcam.data.window import Window
 
 
 class View:

@@ -9,7 +9,7 @@ from diffcam.functional.flow import (
     velocity,
     velocity_from_clean,
 )
-from diffcam.functional.geometry import Frame, resize
+from diffcam.functional.frame import Frame, resize
 from diffcam.functional.sharpness import laplacian, laplacian_variance, luminance
 from diffcam.functional.stacking import downsample_masks, sharpness_weighted_loss, stack, stack_masks, stacking_loss
 from diffcam.functional.tokens import (

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from diffcam.camera import Aperture
 from diffcam.functional.bokeh import Scatter, disc_strength
-from diffcam.functional.geometry import resize
+from diffcam.functional.frame import resize
 from diffcam.functional.sharpness import luminance
 
 BLURRED_GAIN, SHARP_GAIN = 0.5, 0.9

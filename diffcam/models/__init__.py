@@ -1,7 +1,6 @@
 """Codecs, the refocusing transformer, its adapters and checkpoints."""
 
 from diffcam.models.adapters import FullTraining, LoRA, Training
-from diffcam.models.bokehme import BokehMe
 from diffcam.models.checkpoint import load_model, load_restoration
 from diffcam.models.codec import Codec, PatchCodec, VAECodec, token_channels, token_pixels
 from diffcam.models.flux import load_flux_codec, load_flux_transformer, load_preview_codec
@@ -12,7 +11,6 @@ from diffcam.models.restoration import DefocusRemoval
 from diffcam.models.transformer import Conditions, RefocusTransformer
 
 __all__ = [
-    "BokehMe",
     "Codec",
     "Conditions",
     "DefocusRemoval",

@@ -12,7 +12,7 @@ from torch import nn
 
 from diffcam.errors import DiffcamError, first_line
 from diffcam.models.codec import VAECodec
-from diffcam.models.hub import why_not
+from diffcam.pretrained.hub import why_not
 
 KEPT_WHOLE = ["x_embedder", "context_embedder", "time_text_embed", "norm_out", "proj_out"]
 """Layers outside the blocks: a hundredth of the weights, not quantised."""

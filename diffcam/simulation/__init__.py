@@ -1,19 +1,19 @@
 """Simulation of training data: scenes, what a camera would make of them, and the shards that hold both."""
 
-from diffcam.simulation.all_in_focus import AllInFocus
-from diffcam.simulation.development import Development
-from diffcam.simulation.disparity import load_disparity, normalise_disparity, read_disparity
-from diffcam.simulation.disparity_providers import DisparityFolder, DisparityProvider, EstimatedDisparity
-from diffcam.simulation.engines import Engine, LocalEngine, RayEngine
-from diffcam.simulation.generated import GeneratedSource
-from diffcam.simulation.layered import LayeredScenes
-from diffcam.simulation.phone import BurstSource
-from diffcam.simulation.procedural import ProceduralTextures
-from diffcam.simulation.raytraced import RaytracedSource
+from diffcam.photo.disparity import load_disparity, normalise_disparity, read_disparity
+from diffcam.simulation.jobs.engines import Engine, LocalEngine, RayEngine
+from diffcam.simulation.jobs.writer import Rendering, ShardJob, ShardRecord, make_shard
+from diffcam.simulation.layered.scenes import LayeredScenes
+from diffcam.simulation.photographed.all_in_focus import AllInFocus
+from diffcam.simulation.photographed.development import Development
+from diffcam.simulation.photographed.disparity_providers import DisparityFolder, DisparityProvider, EstimatedDisparity
+from diffcam.simulation.photographed.generated import GeneratedSource
+from diffcam.simulation.photographed.phone import BurstSource
+from diffcam.simulation.raytraced.source import RaytracedSource
 from diffcam.simulation.sources import LayeredSource, PhotoFolder, PhotoSource, Source
-from diffcam.simulation.textures import PhotoTextures, Textures
+from diffcam.simulation.textures.photos import PhotoTextures, Textures
+from diffcam.simulation.textures.procedural import ProceduralTextures
 from diffcam.simulation.variants import draw_benchmark_samples, draw_variants, full_grid, render_variants
-from diffcam.simulation.writer import Rendering, ShardJob, ShardRecord, make_shard
 
 __all__ = [
     "AllInFocus",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:  # importing the models takes seconds, which workers that need none would wait for
-    from diffcam.models.bokehme import BokehMe
+    from diffcam.pretrained.bokehme import BokehMe
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,6 @@ class NeuralRenderer:
 
 @cache
 def _load(folder: Path, device: str) -> BokehMe:
-    from diffcam.models.bokehme import BokehMe
+    from diffcam.pretrained.bokehme import BokehMe
 
     return BokehMe.from_pretrained(folder).to(device)

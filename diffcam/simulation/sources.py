@@ -16,11 +16,11 @@ import numpy as np
 from diffcam.data.schema import Scene
 from diffcam.errors import DiffcamError
 from diffcam.photo import open_photo
-from diffcam.simulation.development import Development
 from diffcam.simulation.draws import Draws
 from diffcam.simulation.fingerprint import fingerprint
-from diffcam.simulation.layered import LayeredScenes
-from diffcam.simulation.textures import MIN_SHORT_SIDE, PhotoTextures, Textures
+from diffcam.simulation.layered.scenes import LayeredScenes
+from diffcam.simulation.photographed.development import Development
+from diffcam.simulation.textures.photos import MIN_SHORT_SIDE, PhotoTextures, Textures
 
 
 class Source(Protocol):

@@ -18,7 +18,7 @@ from torch import Tensor
 from diffcam.camera import Camera
 from diffcam.errors import DiffcamError
 from diffcam.photo import WRITABLE_SUFFIXES, Photo, encode_photo, open_photo
-from diffcam.simulation.disparity import read_disparity
+from diffcam.photo.disparity import read_disparity
 
 PREVIEW_SIDE = 1600
 """Longest side of the pictures that the page shows; what is downloaded is whole."""

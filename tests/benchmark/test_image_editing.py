@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 from diffcam.benchmark import ImageEditing, NotAvailableError, read_results, run_method
-from diffcam.benchmark.command import DEFAULT_SETUP
 from diffcam.benchmark.image_editing import fit_frame, prompt
 from diffcam.benchmark.setup import read_setup
 from diffcam.camera import Camera
+from diffcam.commands.benchmark import DEFAULT_SETUP
 from diffcam.errors import DiffcamError
 from diffcam.metrics import MAE
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffcam.benchmark.command import DEFAULT_SETUP
 from diffcam.benchmark.run import compare
 from diffcam.benchmark.setup import read_setup
+from diffcam.commands.benchmark import DEFAULT_SETUP
 from diffcam.metrics import MAE, LVCorr, Row, Scorer, estimate
 
 SHARDS = DEFAULT_SETUP.parents[1] / "data_shards"

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from diffcam.callbacks import PredictionWriter
-from diffcam.cli import train
+from diffcam.commands.cli import train
 from diffcam.tasks import RefocusTask
 
 ROOT = Path(__file__).parents[2]

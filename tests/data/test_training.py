@@ -7,10 +7,10 @@ import torch
 
 from diffcam.camera import CameraBatch, focus_pixel
 from diffcam.data import BokehRenderer, DepthDropout, GridPairing, Pairing, Proportional, StoredPairing, write_shard
-from diffcam.data.geometry import Buckets, RandomWindow
 from diffcam.data.order import SampleOrder
 from diffcam.data.reader import read_index
 from diffcam.data.training import TrainingDataset
+from diffcam.data.window import Buckets, RandomWindow
 from diffcam.errors import DiffcamError
 from diffcam.functional.bokeh import render_bokeh_reference
 

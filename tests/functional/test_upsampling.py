@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diffcam.functional.bokeh import scatter_discs
-from diffcam.functional.geometry import resize
+from diffcam.functional.frame import resize
 from diffcam.functional.upsampling import kept_regions, sharpness_gain, upsample_result, what_stays
 
 

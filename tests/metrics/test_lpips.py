@@ -13,7 +13,7 @@ from skimage.filters import gaussian
 from skimage.io import imread
 
 from diffcam.metrics import LPIPS, MissingWeightsError
-from diffcam.metrics import weights as weights_module
+from diffcam.metrics import networks as weights_module
 from diffcam.metrics.lpips import ALEXNET_FILE, AlexNetDistance, calibrated_layers
 
 EXAMPLE = Path(__file__).with_name("lpips_example")

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from diffcam.models import LatentCache, VAECodec
-from diffcam.models.accounting import meta_copy
+from diffcam.planning.operations import meta_copy
 
 
 def _codec(seed: int = 0) -> VAECodec:

@@ -15,9 +15,9 @@ from diffcam.callbacks import MemoryCheck
 from diffcam.camera import CameraBatch
 from diffcam.errors import DiffcamError
 from diffcam.models import LoRA, RefocusModel, RefocusTransformer, load_flux_codec, load_flux_transformer
-from diffcam.models.accounting import size
 from diffcam.models.adapters import trained_parameters
 from diffcam.models.fingerprint import base_fingerprint
+from diffcam.planning.operations import size
 from diffcam.tasks import RefocusTask
 from tests.flux import write_flux_folder
 

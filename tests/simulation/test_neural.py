@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffcam.commands import simulate as command
 from diffcam.data.shards import read_shard
 from diffcam.errors import DiffcamError
-from diffcam.models.bokehme import ARNet, BokehMe, IUNet
-from diffcam.simulation import command
+from diffcam.pretrained.bokehme import ARNet, BokehMe, IUNet
 
 PROCEDURAL = ("--source", "procedural", "--scenes", 1, "--size", 64, "--workers", 1, "--quality", 0)
 

@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
+from diffcam.commands import simulate as command
 from diffcam.data.shards import read_shard
 from diffcam.errors import DiffcamError
-from diffcam.simulation import command
-from diffcam.simulation.development import Development
-from diffcam.simulation.disparity_providers import EstimatedDisparity
-from diffcam.simulation.generated import GeneratedSource, read_prompts
-from diffcam.simulation.phone import merged_results
+from diffcam.simulation.photographed.development import Development
+from diffcam.simulation.photographed.disparity_providers import EstimatedDisparity
+from diffcam.simulation.photographed.generated import GeneratedSource, read_prompts
+from diffcam.simulation.photographed.phone import merged_results
 from diffcam.simulation.sources import LayeredSource, PhotoFolder, check_photos
-from diffcam.simulation.textures import list_photos
+from diffcam.simulation.textures.photos import list_photos
 
 
 def simulate(*arguments: object) -> int:

@@ -12,6 +12,7 @@ from diffcam.camera import Camera, focus_pixel
 from diffcam.data.schema import Scene, Variant, decode_scene, encode_scene
 from diffcam.errors import DiffcamError
 from diffcam.kernels import render_bokeh
+from diffcam.simulation.jobs.writer import Rendering
 from diffcam.simulation.variants import (
     FOCUS_TOLERANCE,
     Openings,
@@ -21,7 +22,6 @@ from diffcam.simulation.variants import (
     full_grid,
     render_variants,
 )
-from diffcam.simulation.writer import Rendering
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from diffcam.cli import lightning_main, run_diffcam, train
+from diffcam.commands.cli import lightning_main, run_diffcam, train
 from tests.flux import write_flux_folder
 from tests.tasks.torchrun import torchrun
 

@@ -13,7 +13,7 @@ from diffusers import FluxTransformer2DModel
 
 from diffcam.callbacks import EMA, ModelExport, SampleGrid
 from diffcam.camera import CameraBatch
-from diffcam.cli import train
+from diffcam.commands.cli import train
 from diffcam.data import BokehRenderer, DepthDropout, GridPairing, RefocusBatch, RefocusDataModule
 from diffcam.errors import DiffcamError
 from diffcam.functional.blur_stack import detail_difference

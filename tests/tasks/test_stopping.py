@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffcam.camera import CameraBatch
-from diffcam.cli import train
+from diffcam.commands.cli import train
 from diffcam.data.batch import RefocusBatch
 from diffcam.models import DefocusRemoval, load_restoration
 from diffcam.models.restoration import Stages

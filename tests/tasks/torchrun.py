@@ -12,7 +12,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher import LaunchConfig, elastic_launch
 
-from diffcam.cli import train
+from diffcam.commands.cli import train
 
 IMPORTED = ["lightning.pytorch.cli", "diffcam.data.datamodule", "diffcam.tasks", "diffcam.callbacks", "diffcam.models"]
 

@@ -1,0 +1,3 @@
+"""The command lines: parse, call, print. What they call lives below."""
+
+__all__: list[str] = []

@@ -1,0 +1,100 @@
+"""``diffcam refocus``: one photo in, the refocused photo out."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from diffcam.camera import Camera, focus_fractions
+from diffcam.commands.pipeline_options import add_pipeline_arguments, load_pipeline
+from diffcam.errors import DiffcamError
+from diffcam.photo import WRITABLE_SUFFIXES, check_output, open_photo, save_photo
+from diffcam.photo.disparity import read_disparity
+
+MAX_STEPS = 1000
+
+_NEGATIVE = re.compile(r"-[\d.]+(,-?[\d.]+)?$")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line of ``diffcam refocus``."""
+    parser._negative_number_matcher = _NEGATIVE  # otherwise argparse takes a focus left of the image for an option
+    parser.add_argument("photo", type=Path, metavar="PHOTO", help="any JPEG, PNG, TIFF or WebP file")
+    parser.add_argument(
+        "--focus",
+        required=True,
+        metavar="X,Y",
+        help="what to focus on: fractions of width and height from the top left, or pixels when both exceed 1",
+    )
+    parser.add_argument("--bokeh", required=True, type=float, metavar="B", help="how much to blur: 0 (nothing) to 64")
+    parser.add_argument(
+        "--depth",
+        metavar="MAP",
+        help="disparity map of the photo (PNG, TIFF, PFM, EXR or NPY, near is bright), or 'none' (default: estimated "
+        "where --depth-model is given, otherwise none); taken as given, 0 farthest and 1, or an integer's largest, "
+        "nearest; floats beyond 0 to 1 are scaled to it by their least and greatest value",
+    )
+    parser.add_argument("--inverse", action="store_true", help="the map holds depth: large is far; it is scaled too")
+    parser.add_argument("--fill-holes", action="store_true", help="fill pixels without a value from the farther side")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: PHOTO-refocused beside the photo")
+    add_pipeline_arguments(parser)
+    parser.add_argument("--steps", type=int, default=8, help="sampling steps (default: 8)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same picture (default: 0)")
+    parser.add_argument("--force", action="store_true", help="replace the output file if it exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Refocus the photo and say where the result is.
+
+    Raises:
+        DiffcamError: If the photo, the focus point, the map, the model or the output does not fit.
+        ValueError: If a number is out of range.
+    """
+    if not 1 <= args.steps <= MAX_STEPS:
+        raise DiffcamError(f"--steps {args.steps}: must lie in 1 to {MAX_STEPS}")
+    if not 0 <= args.seed < 2**63:
+        raise DiffcamError(f"--seed {args.seed}: must lie in 0 to 2^63 - 1")
+    photo = open_photo(args.photo)
+    width, height = photo.size
+    camera = Camera(focus_fractions(_numbers(args.focus), height, width), args.bokeh)
+    output = check_output(args.output or _beside(args.photo), photo, args.force)
+    if output.exists() and output.samefile(args.photo):
+        raise DiffcamError(f"--output {output}: is the photo itself, which is left alone; name another file")
+    depth = args.depth
+    if depth not in (None, "none"):
+        depth = read_disparity(depth, inverse=args.inverse, fill=args.fill_holes)
+    for note in photo.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(f"refocusing {photo.name}", total=args.steps + 1)
+        session = load_pipeline(args).open(photo, depth)  # after everything that can be refused is checked
+        progress.advance(task)
+
+        def on_step(step: int, latents: Tensor) -> None:
+            progress.advance(task)
+
+        picture = session.refocus(camera, args.steps, args.seed, on_step)
+    save_photo(picture, output, photo, session.record(camera, args.steps, args.seed), args.force)
+    print(output)
+    return 0
+
+
+def _numbers(text: str) -> tuple[float, float]:
+    """The two numbers of ``X,Y``."""
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise DiffcamError(f"--focus {text}: must be two numbers with a comma between, as 0.4,0.6") from None
+    return x, y
+
+
+def _beside(photo: Path) -> Path:
+    suffix = photo.suffix if photo.suffix.lower() in WRITABLE_SUFFIXES else ".png"
+    return photo.with_name(f"{photo.stem}-refocused{suffix}")

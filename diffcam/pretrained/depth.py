@@ -1,0 +1,104 @@
+"""Monocular estimation of disparity: how near each part of a photo is."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from diffcam.errors import DiffcamError
+from diffcam.pretrained.hub import why_not
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+"""Mean and deviation of ImageNet's colours, by which the network's input is normalised."""
+
+MAX_ASPECT = 4
+"""Narrower photos are estimated at a smaller short side: attention grows with the square of their area."""
+
+
+class DepthEstimator(Protocol):
+    """From photos to disparity."""
+
+    def __call__(self, image_B3HW: Tensor) -> Tensor:
+        """Disparity ``(B, 1, H, W)`` in [0, 1], 0 farthest, of display values ``(B, 3, H, W)`` in [0, 1]."""
+
+
+class DepthAnything:
+    """Depth Anything V2 through transformers; loaded when first called.
+
+    Args:
+        model: Name on the hub or a folder, in transformers' format with safetensors weights.
+        device: Where the network runs.
+        short_side: Photos are brought to at least this many pixels on the short side, as the network was trained.
+        batch_size: Photos that run at once.
+
+    Raises:
+        ValueError: If ``short_side`` or ``batch_size`` is not positive.
+    """
+
+    def __init__(
+        self,
+        model: str = "depth-anything/Depth-Anything-V2-Small-hf",
+        device: str = "cpu",
+        short_side: int = 518,
+        batch_size: int = 8,
+    ) -> None:
+        if short_side < 1 or batch_size < 1:
+            raise ValueError(f"short_side and batch_size must be positive, got {short_side} and {batch_size}")
+        self.model = model
+        self.device = device
+        self.short_side = short_side
+        self.batch_size = batch_size
+
+    @cached_property
+    def _network(self) -> Any:
+        from transformers import AutoModelForDepthEstimation
+
+        try:
+            network = AutoModelForDepthEstimation.from_pretrained(self.model, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            raise DiffcamError(f"depth model {self.model}: cannot be loaded: {why_not(self.model, error)}") from error
+        return network.eval().requires_grad_(False).to(self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_network"}  # workers load their own
+
+    @torch.no_grad()
+    def __call__(self, image_B3HW: Tensor) -> Tensor:
+        """Estimate disparity, scaled per image so that its farthest part is 0 and its nearest 1.
+
+        Args:
+            image_B3HW: Display values in [0, 1].
+
+        Returns:
+            ``(B, 1, H, W)`` float32 on the device of the input; zeros where the network sees no depth at all.
+        """
+        estimated = [self._estimate(part) for part in image_B3HW.split(self.batch_size)]
+        return normalise_per_image(torch.cat(estimated)).to(image_B3HW.device)
+
+    def _estimate(self, image_B3HW: Tensor) -> Tensor:
+        """The network's raw output at the size of its input, large is near."""
+        height, width = image_B3HW.shape[2:]
+        size = input_size(height, width, self.short_side, self._network.config.patch_size)
+        image_B3HW = image_B3HW.to(self.device, torch.float32)
+        resized = F.interpolate(image_B3HW, size, mode="bicubic", antialias=True, align_corners=False)
+        mean, deviation = (image_B3HW.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
+        predicted_BHW = self._network(pixel_values=(resized - mean) / deviation).predicted_depth
+        return F.interpolate(predicted_BHW[:, None].float(), (height, width), mode="bilinear", align_corners=False)
+
+
+def input_size(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
+    """Height and width that the network is given: the aspect kept, both near a multiple of its patch size."""
+    scale = min(short_side / min(height, width), MAX_ASPECT * short_side / max(height, width))
+    return tuple(max(multiple, round(side * scale / multiple) * multiple) for side in (height, width))  # type: ignore[return-value]
+
+
+def normalise_per_image(disparity_B1HW: Tensor) -> Tensor:
+    """Scale each map to [0, 1] by its own least and greatest value; a map of one value becomes zeros."""
+    low = disparity_B1HW.amin((1, 2, 3), keepdim=True)
+    spread = disparity_B1HW.amax((1, 2, 3), keepdim=True) - low
+    return torch.where(spread > 0, (disparity_B1HW - low) / spread.clamp(min=torch.finfo(spread.dtype).tiny), 0.0)

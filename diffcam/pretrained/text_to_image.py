@@ -1,0 +1,95 @@
+"""All-in-focus photographs made from text, for the AI kind of scenes (paper, section 3.1 and appendix D)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffcam.errors import DiffcamError
+from diffcam.pretrained.hub import why_not
+
+
+class FluxPhotographer:
+    """FLUX.1-dev through diffusers, with an adapter against blur; loaded when first called.
+
+    Args:
+        model: Name on the hub or a folder, in diffusers' format.
+        adapter: LoRA file (safetensors) against blurred backgrounds; None: the model alone, which blurs many.
+        adapter_scale: Strength of the LoRA.
+        device: Where the model runs.
+        dtype: Of the weights.
+        steps: Denoising steps.
+        guidance: Guidance scale that the model is told.
+    """
+
+    def __init__(
+        self,
+        model: str = "black-forest-labs/FLUX.1-dev",
+        adapter: str | None = None,
+        adapter_scale: float = 1.0,
+        device: str = "cpu",
+        dtype: str = "bfloat16",
+        steps: int = 28,
+        guidance: float = 3.5,
+    ) -> None:
+        self.model = model
+        self.adapter = adapter
+        self.adapter_scale = adapter_scale
+        self.device = device
+        self.dtype = dtype
+        self.steps = steps
+        self.guidance = guidance
+
+    @cached_property
+    def _pipeline(self) -> Any:
+        from diffusers import FluxPipeline
+
+        try:
+            pipeline = FluxPipeline.from_pretrained(
+                self.model, torch_dtype=getattr(torch, self.dtype), use_safetensors=True
+            )
+            if self.adapter is not None:
+                path = Path(self.adapter)
+                pipeline.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name="anti_blur")
+                pipeline.set_adapters("anti_blur", self.adapter_scale)
+        except (OSError, ValueError) as error:
+            reason = why_not(self.model, error)
+            raise DiffcamError(f"text-to-image model {self.model}: cannot be loaded: {reason}") from error
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline.to(self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_pipeline"}  # workers load their own
+
+    def describe(self) -> dict[str, Any]:
+        """All settings but the device, for records."""
+        settings = self.__getstate__()
+        del settings["device"]
+        return settings
+
+    @torch.no_grad()
+    def __call__(self, prompt: str, seed: int, size: tuple[int, int]) -> Tensor:
+        """Make one photo.
+
+        Args:
+            prompt: What it shows.
+            seed: Of the initial noise, drawn on the CPU so that it is the same on every device.
+            size: Height and width in pixels, multiples of 16.
+
+        Returns:
+            ``(3, H, W)`` float32 display values in [0, 1].
+        """
+        made = self._pipeline(
+            prompt,
+            height=size[0],
+            width=size[1],
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance,
+            generator=torch.Generator().manual_seed(seed),
+            output_type="pt",
+        )
+        return made.images[0].float().cpu().clamp(0, 1)

@@ -1,0 +1,1 @@
+"""Running a simulation: what is written, by which processes, and what is done already."""

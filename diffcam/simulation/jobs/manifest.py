@@ -1,0 +1,108 @@
+"""The record of a simulation beside its shards: what was asked for, what was made, and the hashes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diffcam.errors import DiffcamError
+from diffcam.simulation.jobs.writer import ShardRecord
+
+VERSION = 1
+
+
+@dataclass
+class Manifest:
+    """What a simulation has made so far; written anew, atomically, after each shard.
+
+    Args:
+        path: The JSON file.
+        settings: All that the shards' bytes depend on.
+        records: Records by first scene number.
+    """
+
+    path: Path
+    settings: Mapping[str, Any]
+    records: dict[int, ShardRecord] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path, settings: Mapping[str, Any], force: bool = False, verify: bool = False) -> Manifest:
+        """Continue the manifest of an earlier run with the same settings, or begin one.
+
+        Args:
+            path: The JSON file.
+            settings: Of this run.
+            force: Delete what an earlier run with other settings has made, instead of refusing.
+            verify: Keep only shards that have the hash in their record; otherwise their size is enough.
+
+        Raises:
+            DiffcamError: If the file is not a manifest, or of a run with other settings.
+        """
+        settings = json.loads(json.dumps(settings))
+        if not path.exists():
+            return cls(path, settings)
+        old = cls._read(path)
+        if old.settings == settings:
+            kept = [record for record in old.records.values() if record.on_disk(path.parent, verify)]
+            old.records = {record.start: record for record in kept}
+            return old
+        if not force:
+            differing = ", ".join(_differences(old.settings, settings))
+            raise DiffcamError(
+                f"{path}: holds a run with other settings ({differing}); choose another --output or --name, or --force"
+            )
+        for record in old.records.values():
+            (path.parent / record.name).unlink(missing_ok=True)
+        path.unlink()
+        return cls(path, settings)
+
+    @classmethod
+    def _read(cls, path: Path) -> Manifest:
+        try:
+            content = json.loads(path.read_text())
+            if content["version"] != VERSION:
+                raise ValueError(f"version {content['version']}")
+            records = [ShardRecord(**{**entry, "skipped": tuple(entry["skipped"])}) for entry in content["shards"]]
+            return cls(path, content["settings"], {record.start: record for record in records})
+        except (ValueError, KeyError, TypeError) as error:
+            raise DiffcamError(f"{path}: not a simulation manifest ({error}); choose another --output") from error
+
+    def has(self, start: int, stop: int) -> bool:
+        """Whether the shard of these scenes is made."""
+        return start in self.records and self.records[start].stop == stop
+
+    def add(self, record: ShardRecord) -> None:
+        """Keep a record and write the file."""
+        self.records[record.start] = record
+        self.write()
+
+    def write(self) -> None:
+        """Write the file under a temporary name, then rename it."""
+        shards = [self.records[start] for start in sorted(self.records)]
+        content = {
+            "version": VERSION,
+            "settings": self.settings,
+            "counts": {name: sum(getattr(shard, name) for shard in shards) for name in ("scenes", "images", "bytes")},
+            "skipped": sum(len(shard.skipped) for shard in shards),
+            "shards": [asdict(shard) for shard in shards],
+        }
+        unfinished = self.path.with_name(f".{self.path.name}.unfinished")
+        with open(unfinished, "w") as file:
+            json.dump(content, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, self.path)
+
+
+def _differences(old: Any, new: Any, prefix: str = "") -> Iterable[str]:
+    """Names of the settings that differ, with both values where they are short."""
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            yield f"{prefix}{key}: {str(before)[:40]} -> {str(after)[:40]}"

@@ -1,0 +1,1 @@
+"""Scenes of layered surfaces with exact disparity."""

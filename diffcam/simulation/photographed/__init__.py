@@ -1,0 +1,1 @@
+"""Scenes from photographs and generated pictures, with disparity from maps or an estimator."""

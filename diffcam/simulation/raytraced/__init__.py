@@ -1,0 +1,1 @@
+"""Ray-traced scenes with exact disparity and true lens pictures."""

@@ -1,0 +1,1 @@
+"""What the surfaces of made scenes show: photographs or procedural textures."""

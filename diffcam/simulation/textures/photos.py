@@ -1,0 +1,175 @@
+"""Where the surfaces of layered scenes get their pictures from: crops of photos, or procedural patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from diffcam.errors import DiffcamError
+from diffcam.photo import Photo, open_photo
+from diffcam.simulation.draws import Draws
+from diffcam.simulation.photographed.all_in_focus import DEFAULT_THRESHOLD, AllInFocus
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+MIN_SHORT_SIDE = 64
+"""Pixels that a photo needs to serve as a texture."""
+
+BACKDROP_CONTRAST = 0.012
+"""A backdrop may hold soft sky and clouds: only tiles with this much contrast count, as sharp and as textured."""
+
+CELL = 8
+"""Sharpness is summed over cells of this many pixels, so that any crop's sharpness is four look-ups."""
+
+_Box = tuple[int, int, int, int]
+"""Left, top, width and height."""
+
+
+class Textures(Protocol):
+    """A source of surfaces; both methods return uint8 (height, width, 3)."""
+
+    def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
+        """A whole view that can stand behind everything."""
+
+    def surface(self, draws: Draws, height: int, width: int) -> np.ndarray:
+        """A sharp piece of material to fill an object with."""
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """A decoded photo, the running sums of its local sharpness, and how well it serves as a backdrop.
+
+    That is the sharpness of its least sharp region, or 0 where most of it has no texture that a blur would show.
+    """
+
+    image: Image.Image
+    sums: np.ndarray
+    focus: float
+
+    @classmethod
+    def of(cls, image: Image.Image) -> _Photo:
+        gray = np.asarray(image.convert("L"), dtype=np.float32)
+        edges = np.zeros_like(gray)
+        centre = gray[1:-1, 1:-1]
+        edges[1:-1, 1:-1] = np.abs(gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * centre)
+        rows, columns = gray.shape[0] // CELL, gray.shape[1] // CELL
+        cells = edges[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL).mean((1, 3))
+        sharpness = AllInFocus(contrast=BACKDROP_CONTRAST).measure(Photo.from_image(image).tensor())
+        focus = sharpness.score if sharpness.textured >= 0.4 else 0.0
+        return cls(image, np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0))), focus)
+
+    def sharpness(self, left: int, top: int, width: int, height: int) -> float:
+        """Mean absolute Laplacian of the cells inside a crop."""
+        y0, x0 = top // CELL, left // CELL
+        y1, x1 = max(y0 + 1, (top + height) // CELL), max(x0 + 1, (left + width) // CELL)
+        y1, x1 = min(y1, self.sums.shape[0] - 1), min(x1, self.sums.shape[1] - 1)
+        y0, x0 = min(y0, y1 - 1), min(x0, x1 - 1)
+        total = self.sums[y1, x1] - self.sums[y0, x1] - self.sums[y1, x0] + self.sums[y0, x0]
+        return float(total / ((y1 - y0) * (x1 - x0)))
+
+
+class PhotoTextures:
+    """Crops of photos, taken where the photos are sharp.
+
+    Args:
+        images: RGB pictures, at least 64 pixels on the short side. They stay in memory.
+        candidates: How many photos are drawn for a backdrop, and crops for a surface; the sharp ones are used.
+
+    Raises:
+        ValueError: If there are no images or one is too small.
+    """
+
+    def __init__(self, images: Sequence[Image.Image], candidates: int = 4) -> None:
+        if not images:
+            raise ValueError("layered scenes need at least one photo")
+        if any(min(image.size) < MIN_SHORT_SIDE for image in images):
+            raise ValueError(f"layered scenes need photos of at least {MIN_SHORT_SIDE} pixels on the short side")
+        self.photos = [_Photo.of(image) for image in images]
+        self.candidates = candidates
+
+    @classmethod
+    def from_paths(cls, paths: Sequence[str | Path], short_side: int = 768) -> PhotoTextures:
+        """Open photos, shrinking those whose short side is longer than ``short_side`` pixels."""
+        return cls([load_reduced(path, short_side) for path in paths])
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, short_side: int = 768) -> PhotoTextures:
+        """Open every photo below a folder, in the order of their names."""
+        return cls.from_paths(list_photos(folder), short_side)
+
+    def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
+        """A view as large as its photo allows; the first of the candidate photos that is in focus all over."""
+        photos = [draws.choice(self.photos) for _ in range(self.candidates)]
+        sharp = [photo for photo in photos if photo.focus >= DEFAULT_THRESHOLD]
+        photo = sharp[0] if sharp else max(photos, key=lambda photo: photo.focus)
+        scale = draws.uniform(0.75, 1.0) * _largest_scale(photo, height, width)
+        return self._cut(draws, photo, _draw_box(draws, photo, height, width, scale), height, width)
+
+    def surface(self, draws: Draws, height: int, width: int) -> np.ndarray:
+        """The sharpest of a few crops of a photo, taken pixel by pixel or, at most, shrunk two to one."""
+        photo = draws.choice(self.photos)
+        largest = _largest_scale(photo, height, width)
+        scale = min(draws.choice((1.0, 2.0)), largest if largest < 1 else float(int(largest)))
+        boxes = [_draw_box(draws, photo, height, width, scale) for _ in range(self.candidates)]
+        return self._cut(draws, photo, max(boxes, key=lambda box: photo.sharpness(*box)), height, width)
+
+    @staticmethod
+    def _cut(draws: Draws, photo: _Photo, place: _Box, height: int, width: int) -> np.ndarray:
+        left, top, box_width, box_height = place
+        box = (left, top, left + box_width, top + box_height)
+        if (box_width, box_height) == (2 * width, 2 * height):
+            cut = photo.image.reduce(2, box)
+        elif (box_width, box_height) == (width, height):
+            cut = photo.image.crop(box)
+        else:
+            cut = photo.image.resize((width, height), Image.Resampling.HAMMING, box=box)
+        picture = np.asarray(cut)
+        return picture[:, ::-1] if draws.chance(0.5) else picture
+
+
+def _largest_scale(photo: _Photo, height: int, width: int) -> float:
+    """Photo pixels a pixel of the largest crop of this shape."""
+    photo_width, photo_height = photo.image.size
+    return min(photo_width / width, photo_height / height)
+
+
+def _draw_box(draws: Draws, photo: _Photo, height: int, width: int, scale: float) -> _Box:
+    """A place for a crop inside a photo."""
+    photo_width, photo_height = photo.image.size
+    box_width = max(1, min(photo_width, round(width * scale)))
+    box_height = max(1, min(photo_height, round(height * scale)))
+    left, top = draws.integer(0, photo_width - box_width), draws.integer(0, photo_height - box_height)
+    return left, top, box_width, box_height
+
+
+def list_photos(folder: str | Path) -> list[Path]:
+    """Photos below a folder, sorted by their path relative to it.
+
+    Raises:
+        DiffcamError: If the folder does not exist or holds no photo.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DiffcamError(f"{folder}: no such folder of photos")
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()]
+    if not found:
+        raise DiffcamError(f"{folder}: holds no photo ({', '.join(PHOTO_SUFFIXES)})")
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def load_reduced(path: str | Path, short_side: int) -> Image.Image:
+    """Open a photo as RGB and shrink it to a short side of at most ``short_side`` pixels; never enlarged."""
+    return reduced(open_photo(path, str(path)).image, short_side)
+
+
+def reduced(image: Image.Image, short_side: int) -> Image.Image:
+    """Shrink an image to a short side of at most ``short_side`` pixels; never enlarged."""
+    scale = short_side / min(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)

@@ -1,0 +1,135 @@
+"""What cannot be run is said in one line: keys, values, classes and checkpoints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffcam.commands import cli
+from diffcam.commands.cli import lightning_main, train
+from diffcam.commands.lightning_cli import complaint
+from diffcam.errors import DiffcamError
+
+ROOT = Path(__file__).parents[2]
+TASK = "model: {class_path: diffcam.tasks.RefocusTask, init_args: "
+TRANSFORMER = "{model: {init_args: {transformer: {init_args: {attention: chached}}}}}"
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The line that ``lightning`` ends with, which is all that it prints."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["__main__.py", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        lightning_main()
+    assert stopped.value.code == 2
+    printed = capsys.readouterr()
+    (line,) = (printed.out + printed.err).splitlines()
+    assert len(line) < 250
+    return line
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        (f"{TASK}{{stacking_wieght: 0.1}}}}", "config model: Option 'stacking_wieght' is not accepted"),
+        (f"{TASK}{{steps: many}}}}", "config model.steps: Expected a <class 'int'>. Got value: many"),
+        (
+            f"{TASK}{TRANSFORMER}}}",
+            "config model.model.transformer.attention: Expected a typing.Literal['full', 'cached']. Got value: chached",
+        ),
+        (
+            f"{TASK}{{optimizer: {{class_path: diffcam.tasks.Muon, init_args: {{lrr: 1}}}}}}}}",
+            "config model.optimizer: Option 'lrr' is not accepted",
+        ),
+        ("data: {init_args: {batchsize: 4}}", "config data: Option 'batchsize' is not accepted"),
+        (
+            "data: {init_args: {perturbation: {class_path: diffcam.data.GridPairing}}}",
+            "config data.perturbation: Import path diffcam.data.GridPairing does not correspond to a subclass of "
+            "Perturbation",
+        ),
+        (
+            "trainer: {callbacks: [{class_path: diffcam.callbacks.EMMA}]}",
+            "config trainer.callbacks: module 'diffcam.callbacks' has no attribute 'EMMA'",
+        ),
+        ("trainer: {max_stpes: 4}", "Subcommand 'fit' does not accept option 'trainer.max_stpes'"),
+        ("trainer: {max_steps: four}", "config trainer.max_steps: Expected a <class 'int'>. Got value: four"),
+    ],
+)
+def test_what_a_config_may_not_hold_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], config: str, line: str
+) -> None:
+    (tmp_path / "wrong.yaml").write_text(config)
+    assert refused(monkeypatch, capsys, "fit", "--config", str(tmp_path / "wrong.yaml")) == f"lightning: {line}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("fit", "--bogus"), "unrecognized arguments: --bogus"),
+        (("fit", "--config", "/no/such.yaml"), "File does not exist: '/no/such.yaml'"),
+        (("train",), "invalid choice: 'train'"),
+        (("fit", "--model.init_args.stepps", "3"), "config model: Option 'stepps' is not accepted"),
+    ],
+)
+def test_options_that_do_not_exist_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], line: str
+) -> None:
+    assert line in refused(monkeypatch, capsys, *arguments)
+
+
+def test_help_is_still_there_and_calls_itself_lightning(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train(["fit", "--help"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: lightning [options] fit [-c CONFIG]")
+
+
+def test_members_of_a_union_are_named_where_none_says_more() -> None:
+    message = """Parser key "trainer.precision":
+  Does not validate against any of the Union subtypes
+  Subtypes: [typing.Literal[64, 32], typing.Literal['64', 'bf16'], <class 'NoneType'>]
+  Errors:
+    - Expected a typing.Literal[64, 32]
+    - Expected a typing.Literal['64', 'bf16']
+    - Expected a <class 'NoneType'>
+  Given value type: <class 'str'>
+  Given value: 7"""
+    expected = "Expected a typing.Literal[64, 32], or Expected a typing.Literal['64', 'bf16']"
+    assert complaint(message) == f"config trainer.precision: {expected}"
+    assert complaint("two\n lines") == "two lines"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no checkpoint", b"global_step: 4\n", bytes(4096), b"\x80\x02]q\x00."],
+    ids=["empty", "text", "yaml", "zeros", "a pickled list"],
+)
+def test_a_file_that_is_no_checkpoint_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    path = tmp_path / "x.ckpt"
+    path.write_bytes(content)
+    line = refused(monkeypatch, capsys, "test", "--ckpt_path", str(path))
+    assert line == f"lightning: --ckpt_path {path}: not a checkpoint of a diffcam run"
+
+
+def test_a_file_of_other_tensors_is_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, content in enumerate((torch.zeros(3), [1, 2], {"weights": {}}, {"state_dict": 3})):
+        path = tmp_path / f"{number}.ckpt"
+        torch.save(content, path)
+        assert "not a checkpoint" in refused(monkeypatch, capsys, "fit", "--ckpt_path", str(path))
+
+
+def test_without_the_default_config_it_is_said_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "DEFAULT_CONFIG", tmp_path / "refocus.yaml")
+    monkeypatch.setattr(cli, "PACKAGED_WEIGHTS_CONFIG", tmp_path / "packaged.yaml")
+    with pytest.raises(DiffcamError, match=r"no default config was found: run from a clone .* or give --config"):
+        train(["test"])
+    (tmp_path / "wrong.yaml").write_text("trainer: {max_stpes: 4}")
+    with pytest.raises(DiffcamError, match="does not accept option"):
+        train(["test", "--config", str(tmp_path / "wrong.yaml")])
