@@ -142,6 +142,7 @@ def _instantiate(command: list[str]) -> tuple[Any, Any, Any]:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="LightningCLI's args")  # that they differ from sys.argv is meant
+        warnings.filterwarnings("ignore", message=".*which is a no-op")  # shapes take no weights
         cli = train(command, cli=Planner)
     return cli.kept, cli.model, cli.datamodule
 

@@ -118,9 +118,7 @@ def test_folders_of_version_0_1_load(tmp_path: Path, make_model: MakeModel) -> N
     (folder / "refocus.json").write_text(OLD.replace("LensOutput", "VelocityOutput"))
     assert RefocusSettings.read(folder).lens is None
     (folder / "refocus.json").write_text(OLD.replace("LensOutput", "ResidualOutput"))
-    with pytest.raises(
-        DiffcamError, match=r"refocus\.json: .*its output is a ResidualOutput, which diffcam can no longer"
-    ):
+    with pytest.raises(DiffcamError, match=r"refocus\.json: .*is a ResidualOutput, which diffcam can no longer"):
         load_model(folder)
 
 
