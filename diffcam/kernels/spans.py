@@ -32,7 +32,7 @@ Tables = tuple[Array, Array]
 """The edge profile, and the distance of each offset in units of its entries."""
 
 Shape = tuple[Array, float, float]
-"""Shape of an opening that is not round: the polygon's ratio by offset, its smallest value, and the cat-eye strength."""
+"""Shape of an opening that is not round: the polygon's ratio by offset, its smallest value, and the cat-eye."""
 
 _jit = numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
 _inline = numba.njit(inline="always", nogil=True, fastmath=True, error_model="numpy")
@@ -237,14 +237,7 @@ def scatter_rows(
 
 @_jit
 def gather_rows(
-    grad: Array,
-    radius: Array,
-    strength: Array,
-    edge: Array,
-    shape: Shape | None,
-    first: int,
-    last: int,
-    result: Array,
+    grad: Array, radius: Array, strength: Array, edge: Array, shape: Shape | None, first: int, last: int, result: Array
 ) -> None:
     """Rows ``first`` to ``last`` of the adjoint of ``scatter_rows``: what each source's disc holds of ``grad``.
 
