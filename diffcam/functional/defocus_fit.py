@@ -75,7 +75,7 @@ def interpolate_at(table_BKhw: Tensor, radius_B1hw: Tensor, radii_K: Tensor) -> 
     return (1 - share) * table_BKhw.gather(1, lower) + share * table_BKhw.gather(1, lower + 1)
 
 
-def fit_radius_curve(table_BKhw: Tensor, disparity_B1hw: Tensor, radii_K: Tensor) -> Tensor:
+def radius_curve(table_BKhw: Tensor, disparity_B1hw: Tensor, radii_K: Tensor) -> Tensor:
     """Expected blur radius in pixels at each disparity from 0 to 1, ``(B, DISPARITY_BINS)``.
 
     The posterior mean over a grid of focus planes and levels with a uniform prior. Where a photo leaves several lenses
@@ -103,7 +103,7 @@ def fit_radius_curve(table_BKhw: Tensor, disparity_B1hw: Tensor, radii_K: Tensor
 
 
 def radius_at(curve_BD: Tensor, disparity_B1HW: Tensor) -> Tensor:
-    """Blur radius at each pixel, ``(B, 1, H, W)``, of a curve of :func:`fit_radius_curve`, interpolated linearly."""
+    """Blur radius at each pixel, ``(B, 1, H, W)``, of a curve of :func:`radius_curve`, interpolated linearly."""
     place = disparity_B1HW.clamp(0, 1).flatten(1) * (DISPARITY_BINS - 1)
     lower = place.long().clamp_max(DISPARITY_BINS - 2)
     radius = torch.lerp(curve_BD.gather(1, lower), curve_BD.gather(1, lower + 1), place - lower)

@@ -19,7 +19,7 @@ from diffcam.camera import Aperture
 from diffcam.functional.blur_stack import band_energies, blur_bands, normalise_contrast
 from diffcam.functional.bokeh import disc_strength, display_to_linear, linear_to_display
 from diffcam.functional.deconvolution import richardson_lucy_steps
-from diffcam.functional.defocus_fit import fit_radius_curve, interpolate_at, local_radius, log_likelihoods, radius_at
+from diffcam.functional.defocus_fit import interpolate_at, local_radius, log_likelihoods, radius_at, radius_curve
 from diffcam.kernels.scatter import gather_discs, scatter_discs
 
 BANDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
@@ -149,7 +149,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
         """
         logits = self.logits(image_B3HW)
         table = log_likelihoods(logits, self.shares)
-        by_lens = radius_at(fit_radius_curve(table, F.avg_pool2d(disparity_B1HW, CELL), self.radii), disparity_B1HW)
+        by_lens = radius_at(radius_curve(table, F.avg_pool2d(disparity_B1HW, CELL), self.radii), disparity_B1HW)
         explained = interpolate_at(table, F.avg_pool2d(by_lens, CELL), self.radii) - table.amax(dim=1, keepdim=True)
         by_depth = explained.mean((1, 2, 3)) > -DEPTH_MARGIN
         by_place = local_radius(logits.log_softmax(dim=1), self.radii)

@@ -8,13 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.data.batch import RefocusBatch
-from diffcam.functional.defocus_fit import (
-    fit_radius_curve,
-    interpolate_at,
-    log_likelihoods,
-    radius_at,
-    radius_histogram,
-)
+from diffcam.functional.defocus_fit import interpolate_at, log_likelihoods, radius_at, radius_curve, radius_histogram
 from diffcam.models.restoration import CELL, DefocusRemoval
 from diffcam.tasks.restoration import RestorationTask
 
@@ -58,7 +52,7 @@ class DefocusTask(RestorationTask):
         removal = self.restoration
         logits_BKhw = removal.logits(pictures_B3HW)
         cells = -interpolate_at(logits_BKhw.log_softmax(dim=1), radius_B1hw, removal.radii).mean()
-        curve_BD = fit_radius_curve(log_likelihoods(logits_BKhw, removal.shares), disparity_B1hw, removal.radii)
+        curve_BD = radius_curve(log_likelihoods(logits_BKhw, removal.shares), disparity_B1hw, removal.radii)
         found_B1hw = radius_at(curve_BD, disparity_B1hw)
         lens = ((found_B1hw + CLEAR).log() - (radius_B1hw + CLEAR).log()).abs().mean()
         return cells, lens

@@ -12,12 +12,12 @@ from diffcam.functional.defocus_fit import (
     OUTLIER_SHARE,
     PLANES,
     PRIOR_POWER,
-    fit_radius_curve,
     interpolate_at,
     interpolation_weights,
     local_radius,
     log_likelihoods,
     radius_at,
+    radius_curve,
     radius_histogram,
 )
 
@@ -64,7 +64,7 @@ def test_curve_is_fitted_in_spite_of_outliers(plane: float, level: float, genera
     radius = level * (disparity - plane).abs()
     wrong = torch.rand(radius.shape, generator=generator) < 0.2
     table = _table(torch.where(wrong, 20 * torch.rand(radius.shape, generator=generator), radius))
-    found = radius_at(fit_radius_curve(table, disparity, RADII), disparity)
+    found = radius_at(radius_curve(table, disparity, RADII), disparity)
     assert float((found - radius).abs().mean()) < 0.08 * float(radius.mean())
 
 
@@ -78,7 +78,7 @@ def test_curve_is_the_posterior_mean_over_all_lenses(generator: torch.Generator)
             radius = level * (disparity - plane).abs()
             weight = math.exp(float(interpolate_at(table, radius, RADII).sum()) / CELLS_PER_OBSERVATION)
             total, expected = total + weight, expected + weight * radius
-    found = radius_at(fit_radius_curve(table, disparity, RADII), disparity)
+    found = radius_at(radius_curve(table, disparity, RADII), disparity)
     torch.testing.assert_close(found, expected / total, rtol=1e-3, atol=1e-3)
 
 
@@ -93,7 +93,7 @@ def test_each_sample_of_a_batch_has_its_own_lens(generator: torch.Generator) -> 
     disparity = torch.rand(2, 1, 64, 64, generator=generator)
     planes, levels = torch.tensor([0.1, 0.9]), torch.tensor([5.0, 14.0])
     radius = levels.view(-1, 1, 1, 1) * (disparity - planes.view(-1, 1, 1, 1)).abs()
-    found = radius_at(fit_radius_curve(_table(radius), disparity, RADII), disparity)
+    found = radius_at(radius_curve(_table(radius), disparity, RADII), disparity)
     torch.testing.assert_close(found, radius, atol=0.6, rtol=0.1)
 
 
