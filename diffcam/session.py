@@ -16,7 +16,7 @@ from torch import Tensor
 from diffcam.camera import Aperture, Camera, CameraBatch, pixels_per_level
 from diffcam.errors import DiffcamError
 from diffcam.functional.frame import Frame, same_frame
-from diffcam.functional.upsampling import upsample_result, what_stays
+from diffcam.functional.upsampling import blur_agreement, upsample_result
 from diffcam.kernels.scatter import scatter_discs
 from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo, single_channel
@@ -120,13 +120,13 @@ class PhotoSession:
         }
 
     def _stays(self, camera: Camera) -> Tensor | None:
-        """Where the photo's pixels stay, as far as blur tells (`what_stays`); None where nobody knows the asked one."""
+        """`blur_agreement` of the photo and a camera; None where the asked blur is not known."""
         disparity = self.frame.from_model(self.disparity)
         if camera.bokeh > 0 and not disparity.any():
             return None
         asked = CameraBatch.from_cameras([camera]).defocus(disparity) * pixels_per_level(*disparity.shape[-2:])
         own = self.frame.from_model(self._conditions.own_radius).cpu()
-        return what_stays(own, asked, scatter_discs)
+        return blur_agreement(own, asked, scatter_discs)
 
     def _read_depth(self, depth: DepthInput, estimator: DepthEstimator | None) -> Tensor:
         """Disparity ``(1, 1, *padded)`` in the model's frame."""

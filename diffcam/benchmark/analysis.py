@@ -1,4 +1,4 @@
-"""Looking into results: on which samples a method fails, and where in the picture."""
+"""Error analysis: the samples on which a method fails, and the error near depth edges."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from diffcam.camera import pixels_per_level
 from diffcam.metrics import Row
 
 EDGE_STEP = 0.05
-"""Neighbouring disparities that differ by more have a depth edge between them."""
+"""Difference in disparity of neighbouring pixels above which there is a depth edge between them; chosen."""
 
 
 def worst_samples(results: Results, baseline: Results, column: str = "mae") -> list[tuple[float, Row]]:
-    """What a method gains over another on each sample, the least first: ``(gain, row)``, for scores to be low."""
+    """Gain of a method over a baseline on each sample, in a score where low is good: ``(gain, row)``, least first."""
     both = [(baseline.rows[number], row) for number, row in results.rows.items() if number in baseline.rows]
     gains = [(other.scores[column] - row.scores[column], row) for other, row in both]
     return sorted(gains, key=lambda pair: pair[0])
@@ -61,7 +61,7 @@ def error_by_edge_distance(
     subtask: str | None = None,
     bounds: Sequence[float] = (0, 2, 4, 8, 16, 32, 64),
 ) -> ErrorProfile:
-    """How the error of a method falls with the distance from depth edges, where occlusion is hard.
+    """Error of a method by the distance from depth edges, where occlusion is hard.
 
     Args:
         edition: The samples; those without exact disparity are left out.

@@ -1,8 +1,8 @@
-"""An edition of the benchmark: shards, the size at which they are shown, and what becomes of their disparity."""
+"""An edition of the benchmark: shards of scenes, the resolution of their samples, and imperfect disparity."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,8 +40,8 @@ class Edition:
 
     Args:
         shards: Paths, brace patterns or globs.
-        resolution: Side of the square that is shown, or height and width, in pixels.
-        renderer: Renders what is not stored; None: gamma 4, no highlights.
+        resolution: Side of the square samples, or height and width, in pixels.
+        renderer: Renders variants that are not stored; None: gamma 4, no highlights.
         perturbation: Of the disparity that methods are given (table 6); None: exact.
         seed: Of the perturbation.
 
@@ -67,12 +67,12 @@ class Edition:
 
     @cached_property
     def entries(self) -> list[SceneEntry]:
-        """The scenes that have samples; in an edition there are some."""
+        """The scenes that have samples, at least one."""
         return [entry for entry, _ in self._records]
 
     @cached_property
     def _records(self) -> list[tuple[SceneEntry, dict[str, Any]]]:
-        """The scenes that have samples, and what their shards say of them; no pixel is decoded."""
+        """The scenes that have samples, and their JSON records; no pixel is decoded."""
         entries = [entry for entry in read_index(self.shards) if entry.samples]
         if not entries:
             raise DiffcamError(
@@ -83,7 +83,12 @@ class Edition:
         for entry in entries:
             with entry.open() as members:
                 records.append((entry, decode_record(entry.key, members)))
-            _check_gamma(entry, records[-1][1], self.renderer.gamma)
+            made_with, gamma = records[-1][1]["metadata"].get("gamma", self.renderer.gamma), self.renderer.gamma
+            if made_with != gamma:  # targets in other light than what methods and metrics assume
+                raise DiffcamError(
+                    f"{entry.name}: made with gamma {made_with}, but the renderer has {gamma:g}: "
+                    f"set gamma to {made_with} in the config, or name other --shards"
+                )
         return records
 
     @cached_property
@@ -118,11 +123,11 @@ class Edition:
 
     @property
     def note(self) -> str:
-        """What a reader of a table must know about rows of this edition; "" if nothing."""
+        """Note for tables on the rows of this edition; "" if there is none."""
         return "" if self.perturbation is None else f"given imperfect disparity: {self.perturbation}"
 
     def identity(self) -> dict[str, Any]:
-        """What results depend on: hashes of the shards and how they are shown."""
+        """Settings that results depend on: hashes of the shards, resolution, renderer and perturbation."""
         perturbation = self.perturbation
         return {
             "shards": {Path(path).name: file_sha256(Path(path)) for path in find_shards(self.shards)},
@@ -133,13 +138,3 @@ class Edition:
             "perturbation": "exact" if perturbation is None else {type(perturbation).__name__: vars(perturbation)},
             "seed": self.seed,
         }
-
-
-def _check_gamma(entry: SceneEntry, record: Mapping[str, Any], gamma: float) -> None:
-    """Refuse a scene whose targets are of another light than what methods and metrics are told."""
-    made_with = record["metadata"].get("gamma", gamma)
-    if made_with != gamma:
-        raise DiffcamError(
-            f"{entry.name}: made with gamma {made_with}, but the renderer has {gamma:g}: "
-            f"set gamma to {made_with} in the config, or name other --shards"
-        )

@@ -16,20 +16,14 @@ from diffcam.benchmark.results import Results
 from diffcam.data.batch import RefocusSample
 from diffcam.errors import DiffcamError
 
-CELL = 256
-GAP = 4
-LABEL = 22
-MARK = 0.12
-"""Side of the focus frame, as a share of the picture's short side."""
+CELL, GAP, LABEL = 256, 4, 22
+"""Width of a picture, gap between cells and height of a line of text, pixels; chosen."""
 
-INK, PAPER, FOCUS = (20, 20, 20), (255, 255, 255), (230, 40, 40)
-FREE: dict[str, Callable[[RefocusSample], Tensor]] = {
-    "copy": lambda sample: sample.reference,
-    "reference": lambda sample: marked_reference(sample),
-    "disparity": lambda sample: sample.disparity.expand(3, -1, -1),
-    "target": lambda sample: sample.targets[0],
-}
-"""Columns that come from the sample itself; the reference has its focus point marked."""
+FOCUS_FRAME = 0.12
+"""Side of the frame around the focus point, as a share of the picture's short side; chosen."""
+
+INK, PAPER, FOCUS_COLOUR = (20, 20, 20), (255, 255, 255), (230, 40, 40)
+"""Colours of text, background and focus frame, 8-bit RGB; chosen."""
 
 
 def write_grids(
@@ -39,9 +33,9 @@ def write_grids(
     scenes: int = 4,
     methods: Sequence[str] | None = None,
 ) -> list[Path]:
-    """One PNG a sub-task: reference, outputs of the methods that keep theirs, target (paper, figures 3 and 4).
+    """Write a PNG for each sub-task: reference, kept outputs of the methods, target (paper, figures 3 and 4).
 
-    Scenes whose disparity map is wrong have one more, with the map (paper, figure 6).
+    Scenes whose disparity map is wrong make one more, with the map (paper, figure 6).
 
     Args:
         edition: Where samples come from.
@@ -82,7 +76,7 @@ def sample_grid(
 
     Args:
         samples: The samples.
-        columns: Names of methods or of :data:`FREE`.
+        columns: Names of methods or of :data:`SAMPLE_COLUMNS`.
         results: Of the methods.
     """
     return draw_grid(columns, [[_cell(sample, name, results) for name in columns] for sample in samples])
@@ -115,10 +109,7 @@ def level_sweep(
     added = readable(edition, [number for number, subtask in pairs if subtask == "add_bokeh"])
     samples = sorted(added, key=lambda sample: sample.cameras[0].bokeh)
     header = ["method", *(f"level {sample.cameras[0].bokeh:g}" for sample in samples)]
-    rows: list[list[Tensor | str]] = []
-    for name in [*methods, "target"]:
-        outputs = [_cell(sample, name, results) for sample in samples]
-        rows.append([name, *outputs])
+    rows = [[name, *(_cell(sample, name, results) for sample in samples)] for name in [*methods, "target"]]
     draw_grid(header, rows).save(path)
     return path
 
@@ -146,25 +137,34 @@ def draw_grid(header: Sequence[str], rows: Sequence[Sequence[Tensor | str]]) -> 
 def mark_focus(image_3HW: Tensor, focus: tuple[float, float]) -> Tensor:
     """A copy of an image with a frame around its focus point."""
     height, width = image_3HW.shape[1:]
-    half = MARK * min(height, width) / 2
+    half = FOCUS_FRAME * min(height, width) / 2
     x, y = focus[0] * width, focus[1] * height
     picture = to_picture(image_3HW)
     box = (max(x - half, 0), max(y - half, 0), min(x + half, width - 1), min(y + half, height - 1))
-    ImageDraw.Draw(picture).rectangle(box, outline=FOCUS, width=max(2, min(height, width) // 120))
+    ImageDraw.Draw(picture).rectangle(box, outline=FOCUS_COLOUR, width=max(2, min(height, width) // 120))
     pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     return pixels.view(height, width, 3).permute(2, 0, 1).float() / 255
 
 
 def marked_reference(sample: RefocusSample) -> Tensor:
-    """A sample's reference with its focus point marked; as it is where all is to be in focus."""
+    """A sample's reference with its focus point marked; unmarked where the level is 0."""
     camera = sample.cameras[0]
     return mark_focus(sample.reference, camera.focus) if camera.bokeh > 0 else sample.reference
 
 
+SAMPLE_COLUMNS: dict[str, Callable[[RefocusSample], Tensor]] = {
+    "copy": lambda sample: sample.reference,
+    "reference": marked_reference,
+    "disparity": lambda sample: sample.disparity.expand(3, -1, -1),
+    "target": lambda sample: sample.targets[0],
+}
+"""Columns that need no method's output."""
+
+
 def picture(sample: RefocusSample, name: str, results: Mapping[str, Results]) -> Tensor | None:
-    """A method's output for a sample, or what :data:`FREE` makes of the sample; None where there is neither."""
-    if name in FREE:
-        return FREE[name](sample)
+    """A method's output for a sample, or one of :data:`SAMPLE_COLUMNS`; None where there is neither."""
+    if name in SAMPLE_COLUMNS:
+        return SAMPLE_COLUMNS[name](sample)
     return results[name].load_output(sample.index) if name in results else None
 
 
@@ -174,7 +174,7 @@ def _cell(sample: RefocusSample, name: str, results: Mapping[str, Results]) -> T
 
 
 def readable(edition: Edition, numbers: Sequence[int]) -> list[RefocusSample]:
-    """The samples of some numbers, without those of damaged scenes: tables name them, grids do without."""
+    """The samples of some numbers without those of damaged scenes, which the tables name."""
     samples = []
     for number in numbers:
         with suppress(DiffcamError):
@@ -183,7 +183,7 @@ def readable(edition: Edition, numbers: Sequence[int]) -> list[RefocusSample]:
 
 
 def _strongest(scene: SceneSamples, subtask: str) -> list[int]:
-    """Number of a scene's last sample of a sub-task, the one of the highest level; none where it has none."""
+    """Number of a scene's last sample of a sub-task, which has the highest level; empty where it has none."""
     return [n for n, name in zip(scene.numbers, scene.subtasks, strict=True) if name == subtask][-1:]
 
 

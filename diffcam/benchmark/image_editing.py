@@ -20,11 +20,13 @@ from diffcam.data.batch import RefocusSample
 from diffcam.errors import DiffcamError
 
 LEDGER = "spent.jsonl"
+"""File in the method's folder that records the price of each answered request."""
+
 SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))
-"""Widths and heights that the API makes."""
+"""Widths and heights of the API's pictures, pixels (documentation of gpt-image-1)."""
 
 STRENGTHS = ((5.0, "a slight"), (10.0, "a moderate"), (15.0, "a strong"), (float("inf"), "a very strong"))
-"""Words for bokeh levels: the editor takes no number."""
+"""Words for bokeh levels up to a limit, as the editor takes no number; chosen: quarters of the paper's 20 levels."""
 
 
 class ImageEditing(Method):
@@ -35,10 +37,10 @@ class ImageEditing(Method):
 
     Args:
         model: Name of the model.
-        share: Share of the samples that are asked, the same ones in every run (paper: 5 %).
+        share: Share of the samples that are sent, the same ones in every run (paper: 5 %).
         budget: Most that may be spent, in US dollars.
         price: What one request costs, in US dollars.
-        dry_run: Write what would be asked to ``prompts.txt`` and send nothing; the note says what all would cost.
+        dry_run: Write the prompts to ``prompts.txt`` and send nothing; the note says what all would cost.
         base_url: Another server that speaks the API; None: ``OPENAI_BASE_URL`` if it is set, else OpenAI's.
         timeout: Seconds to wait for an answer.
     """
@@ -112,7 +114,30 @@ class ImageEditing(Method):
         spent = self.spent()
         if spent + self.price > self.budget + 1e-9:
             raise DiffcamError(f"the budget of {self.budget:g} USD is spent ({spent:g} USD); raise it to go on")
-        return self._edit(to_picture(sample.reference), text, sample.index)
+        import openai
+
+        picture = to_picture(sample.reference)
+        size = min(SIZES, key=lambda one: abs(one[0] / one[1] - picture.width / picture.height))
+        padded, box = fit_frame(picture, size)
+        file = io.BytesIO()
+        padded.save(file, format="PNG")
+        try:
+            answer = self._client.images.edit(
+                model=self.model,
+                image=("reference.png", file.getvalue(), "image/png"),
+                prompt=text,
+                size=f"{size[0]}x{size[1]}",
+            )
+        except openai.OpenAIError as error:
+            raise DiffcamError(f"the image editing API failed: {str(error).splitlines()[0]}") from error
+        with open(self._folder / LEDGER, "a", encoding="utf-8") as ledger:
+            ledger.write(json.dumps({"sample": sample.index, "price": self.price}) + "\n")
+        try:
+            edited = Image.open(io.BytesIO(base64.b64decode(answer.data[0].b64_json, validate=True)))
+            edited = edited.convert("RGB").resize(size).crop(box)
+            return from_picture(edited.resize(picture.size, Image.Resampling.LANCZOS))
+        except (TypeError, IndexError, binascii.Error, UnidentifiedImageError, OSError) as error:
+            raise DiffcamError(f"the image editing API answered without a picture ({type(error).__name__})") from error
 
     def close(self) -> None:
         """Of a dry run: write the prompts, and note what they would cost."""
@@ -128,35 +153,9 @@ class ImageEditing(Method):
         lines = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
         return float(sum(json.loads(line)["price"] for line in lines))
 
-    def _edit(self, picture: Image.Image, text: str, number: int) -> Tensor:
-        import openai
-
-        size = min(SIZES, key=lambda one: abs(one[0] / one[1] - picture.width / picture.height))
-        padded, box = fit_frame(picture, size)
-        file = io.BytesIO()
-        padded.save(file, format="PNG")
-        try:
-            answer = self._client.images.edit(
-                model=self.model,
-                image=("reference.png", file.getvalue(), "image/png"),
-                prompt=text,
-                size=f"{size[0]}x{size[1]}",
-            )
-        except openai.OpenAIError as error:
-            raise DiffcamError(f"the image editing API failed: {str(error).splitlines()[0]}") from error
-        with open(self._folder / LEDGER, "a", encoding="utf-8") as ledger:
-            ledger.write(json.dumps({"sample": number, "price": self.price}) + "\n")
-        try:
-            edited = Image.open(io.BytesIO(base64.b64decode(answer.data[0].b64_json, validate=True)))
-            return from_picture(
-                edited.convert("RGB").resize(size).crop(box).resize(picture.size, Image.Resampling.LANCZOS)
-            )
-        except (TypeError, IndexError, binascii.Error, UnidentifiedImageError, OSError) as error:
-            raise DiffcamError(f"the image editing API answered without a picture ({type(error).__name__})") from error
-
 
 def prompt(subtask: str, camera: Camera) -> str:
-    """What a photographer would tell an editor; positions and strengths in words and percent."""
+    """Instruction for a sub-task and camera: positions in percent, strengths in words."""
     keep = (
         "Keep composition, objects, colours, lighting and identity exactly as they are; "
         "change nothing but the depth of field."
@@ -175,7 +174,7 @@ def prompt(subtask: str, camera: Camera) -> str:
 
 
 def fit_frame(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int, int, int]]:
-    """A picture inside a frame of another aspect, bars in its mean colour; and where in the frame it lies."""
+    """Letterbox a picture into a frame of another aspect, bars in its mean colour; returns frame and box."""
     inside = ImageOps.contain(picture, size, Image.Resampling.LANCZOS)
     left, top = (size[0] - inside.width) // 2, (size[1] - inside.height) // 2
     frame = Image.new("RGB", size, picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)))

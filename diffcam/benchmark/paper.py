@@ -1,4 +1,4 @@
-"""The paper's printed tables, quoted figure by figure, and which of our runs each row is to be compared with."""
+"""The paper's printed tables, figure by figure, and which of our runs each row compares with."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Quoted:
     """A row as the paper prints it.
 
     Args:
-        label: Its name there.
-        figures: One a column; None where the paper prints none; empty for a row that only we have.
-        run: Name of our run of the same kind in an ablation table; "" where every run may be compared.
+        label: Its name in the paper.
+        figures: One for each column; None where the paper prints none; empty for a row that the paper lacks.
+        run: Name of the corresponding run of ours in an ablation table; "" where every run compares.
     """
 
     label: str
@@ -46,8 +46,13 @@ _ABLATION_COLUMNS: tuple[tuple[str, type[SampleMetric]], ...] = (
     ("remove_bokeh", LPIPS),
     ("remove_bokeh", PSNR),
 )
+"""Columns of tables 3 to 6."""
+
 _FULL = (0.966, 0.029, 0.863, 0.920, 0.037, 0.176, 25.200)
+"""The paper's full model, a row of tables 3 to 6."""
+
 _ZERO_DEPTH = (0.966, 0.032, 0.854, 0.878, 0.037, 0.176, 25.219)
+"""The full model given no depth, a row of tables 4 and 6."""
 
 TABLES: dict[str, PaperTable] = {
     "1-refocus": PaperTable(
@@ -112,9 +117,4 @@ TABLES: dict[str, PaperTable] = {
         ),
     ),
 }
-"""By number; table 1 holds two sub-tasks and is two tables here, its parts."""
-
-
-def number_of(part: str) -> str:
-    """Number in the paper of a key of :data:`TABLES`."""
-    return part.partition("-")[0]
+"""Tables by number; table 1 holds two sub-tasks and is split in two parts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
-from diffcam.benchmark.paper import TABLES, PaperTable, Quoted
+from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.results import Results
 from diffcam.metrics import (
     CLIPI,
@@ -22,10 +22,13 @@ from diffcam.metrics import (
 from diffcam.metrics.table import NONE, SUBTASKS, format_estimate, format_missing, format_number, heading
 
 QUOTED = "(paper)"
-"""Stands beside every figure's row that is not measured here."""
+"""Entry of the column "run" in rows of quoted figures."""
 
 PAPER_METRICS: tuple[type[SampleMetric], ...] = (MAE, PSNR, LPIPS, LVCorr, CLIPI, CLIPIQA)
+"""The paper's metrics (section 4.2)."""
+
 SUBTASK_HEADINGS = {"refocus": "refocus", "add_bokeh": "add", "remove_bokeh": "remove", "all": "all"}
+"""Sub-tasks as a column's heading names them."""
 
 
 def result_tables(
@@ -35,7 +38,7 @@ def result_tables(
 
     Args:
         results: By method.
-        metrics: All that was asked for.
+        metrics: Metrics to print.
         title: Heading.
         interval: Whether to print bootstrap intervals.
     """
@@ -54,14 +57,21 @@ def result_tables(
 
 
 def method_notes(results: Mapping[str, Results]) -> list[str]:
-    """What each method is, why it is not there, and what failed."""
+    """Lines on what each method is, why it could not run, and which samples failed."""
     notes = []
+    editions = [one.record["edition"] for one in results.values() if "edition" in one.record]
     for name, one in results.items():
         if one.record.get("not_available"):
             notes.append(format_missing(name, one.record["not_available"]))
         elif one.record.get("note"):
             notes.append(f"{name}: {one.record['note']}")
-        notes += [f"{name}: {difference}" for difference in _differences(results, one)]
+        # Figures on other samples than the first run's do not compare.
+        edition = one.record.get("edition", {})
+        notes += [
+            f"{name}: run on another edition ({setting} differ)"
+            for setting in ("shards", "resolution", "gamma", "highlights", "mode")
+            if edition and edition.get(setting) != editions[0].get(setting)
+        ]
         failures = one.record.get("failures", {})
         if failures:
             number, reason = next(iter(failures.items()))
@@ -70,21 +80,8 @@ def method_notes(results: Mapping[str, Results]) -> list[str]:
     return notes
 
 
-def _differences(results: Mapping[str, Results], one: Results) -> list[str]:
-    """What sets a run's samples apart from the first run's: figures on other samples do not compare."""
-    editions = [other.record["edition"] for other in results.values() if "edition" in other.record]
-    edition = one.record.get("edition", {})
-    if not edition:
-        return []
-    return [
-        f"run on another edition ({name} differ)"
-        for name in ("shards", "resolution", "gamma", "highlights", "mode")
-        if edition.get(name) != editions[0].get(name)
-    ]
-
-
 def _fewer_samples(rows: Mapping[str, Sequence[Row]]) -> list[str]:
-    """A note on runs that lack samples which others have, of the sub-tasks that they take part in."""
+    """A note on runs that lack samples of their sub-tasks that others have; no note where none do."""
     every = {(row.sample, row.subtask) for of_one in rows.values() for row in of_one}
     fewer = []
     for name, of_one in rows.items():
@@ -96,7 +93,7 @@ def _fewer_samples(rows: Mapping[str, Sequence[Row]]) -> list[str]:
 
 
 def paper_table(number: str, results: Mapping[str, Results], interval: bool = True) -> Table:
-    """A table of the paper: our runs, and under them the printed figures, marked.
+    """A table of the paper: our runs, and below them the printed figures, marked as such.
 
     Args:
         number: Key of :data:`diffcam.benchmark.paper.TABLES`.
@@ -108,7 +105,8 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
     missing = _missing(results)
     several = len({subtask for subtask, _ in columns}) > 1
     headings = [f"{SUBTASK_HEADINGS[subtask]}: {heading(m)}" if several else heading(m) for subtask, m in columns]
-    named = _runs(layout, results)
+    # The runs that the table names, or else all.
+    named = [(row.label, row.run) for row in layout.rows if row.run] or [(name, name) for name in results]
     runs = {name: results[name] for _, name in named if name in results}
     rows = {name: _rows(one, {subtask for subtask, _ in columns}) for name, one in runs.items()}
     lines = [
@@ -116,7 +114,10 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
         for label, name in named
         if rows.get(name)
     ]
-    lines += [_quoted_line(row, [metric for _, metric in columns]) for row in layout.rows if row.figures]
+    for row in (row for row in layout.rows if row.figures):
+        figures = zip(row.figures, columns, strict=True)
+        cells = ("–" if figure is None else format_number(figure, metric.digits) for figure, (_, metric) in figures)
+        lines.append((row.label, QUOTED, *cells))
     notes = [f"{QUOTED}: printed in the paper, measured on its own benchmark, which is not public"]
     notes += [metric.note for metric in {m.column: m for _, m in columns}.values() if metric.note]
     notes += [format_missing(m.label, missing[m.column]) for _, m in columns if m.column in missing]
@@ -126,21 +127,9 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
     return Table(layout.title, ("row", "run", *headings), tuple(lines), tuple(dict.fromkeys(notes)))
 
 
-def _runs(layout: PaperTable, results: Mapping[str, Results]) -> list[tuple[str, str]]:
-    """Labels and names of the runs that belong in a table: those it names, or else all."""
-    named = [(row.label, row.run) for row in layout.rows if row.run]
-    return named or [(name, name) for name in results]
-
-
 def _rows(one: Results, subtasks: Set[str]) -> list[Row]:
     """A run's rows of some sub-tasks."""
     return [row for row in one.rows.values() if "all" in subtasks or row.subtask in subtasks]
-
-
-def _quoted_line(row: Quoted, metrics: Sequence[SampleMetric]) -> tuple[str, ...]:
-    figures = zip(row.figures, metrics, strict=True)
-    cells = ("–" if figure is None else format_number(figure, metric.digits) for figure, metric in figures)
-    return (row.label, QUOTED, *cells)
 
 
 def _cell(rows: Sequence[Row], subtask: str, metric: SampleMetric, missing: Mapping[str, str], interval: bool) -> str:

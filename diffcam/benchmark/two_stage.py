@@ -1,4 +1,4 @@
-"""Deblurring without knowledge of depth, alone and as the first of two stages (paper, table 2 and appendix F)."""
+"""Deblurring without depth, alone and as the first of two stages (paper, table 2 and appendix F)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Deblur(ABC):
 
 
 class SingleKernel(Deblur):
-    """Deconvolution of the whole picture by one disc, whose radius is the middle of those at the picture's edges.
+    """Deconvolution of the whole picture by one disc, whose radius is a quantile of those measured at its edges.
 
     Args:
         restoration: Deconvolution; None: Richardson-Lucy.

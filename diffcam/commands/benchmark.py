@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffcam.benchmark.grids import level_sweep, with_outputs, write_grids
-from diffcam.benchmark.paper import TABLES, number_of
+from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.results import Results, read_results
 from diffcam.benchmark.run import run_method
 from diffcam.benchmark.setup import Setup, read_setup
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     table_parser.add_argument("--no-intervals", action="store_true", help="leave the bootstrap intervals away")
 
 
-_PAPER_CHOICES = sorted({*TABLES, *map(number_of, TABLES)})
+_PAPER_CHOICES = sorted({*TABLES, *(part.partition("-")[0] for part in TABLES)})
 FORMATS = {"text": Table.text, "markdown": Table.markdown, "latex": Table.latex}
 
 
@@ -124,7 +124,7 @@ def _table(args: argparse.Namespace) -> int:
     if args.paper is None:
         tables = result_tables(results, read_setup(*args.config).metrics, title, interval)
     else:
-        chosen = [part for part in TABLES if not args.paper or {part, number_of(part)} & {*args.paper}]
+        chosen = [part for part in TABLES if not args.paper or {part, part.partition("-")[0]} & {*args.paper}]
         tables = [paper_table(part, results, interval) for part in chosen]
     print("\n\n".join(FORMATS[args.format](table) for table in tables))
     return 0

@@ -1,9 +1,9 @@
-"""Samples that stay the same from run to run: validation pairs of held-out scenes, and the benchmark."""
+"""Datasets that are the same in every run: validation pairs of held-out scenes, and benchmark samples."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from diffcam.data.batch import RefocusSample
-from diffcam.data.pairing import Pair, Pairing, Rendition
+from diffcam.data.pairing import Pairing, Rendition
 from diffcam.data.perturbation import Perturbation
 from diffcam.data.randomness import derived_generator
 from diffcam.data.rendering import BokehRenderer
@@ -22,45 +22,40 @@ from diffcam.data.window import Size, Window, centred_window
 from diffcam.errors import DiffcamError
 
 
+@dataclass(eq=False)
 class ValidationDataset(Dataset[RefocusSample]):
     """Held-out scenes in the largest central window, with pairs fixed by the seed; K = 1.
 
     Args:
         entries: The scenes.
-        resolution: Height and width of what the model sees.
+        resolution: Height and width in pixels of what the model sees.
         pairing: Draws the renditions.
         renderer: Renders those that are not stored.
         seed: Of the draws.
         samples_per_scene: Pairs of each scene.
     """
 
-    def __init__(
-        self,
-        entries: Sequence[SceneEntry],
-        resolution: Size,
-        pairing: Pairing,
-        renderer: BokehRenderer,
-        seed: int,
-        samples_per_scene: int = 1,
-    ) -> None:
-        self._entries = entries
-        self._resolution = resolution
-        self._pairing = pairing
-        self._renderer = renderer
-        self._seed = seed
-        self._samples_per_scene = samples_per_scene
+    entries: Sequence[SceneEntry]
+    resolution: Size
+    pairing: Pairing
+    renderer: BokehRenderer
+    seed: int
+    samples_per_scene: int = 1
 
     def __len__(self) -> int:
-        return len(self._entries) * self._samples_per_scene
+        return len(self.entries) * self.samples_per_scene
 
     def __getitem__(self, index: int) -> RefocusSample:
-        entry = self._entries[index // self._samples_per_scene]
+        entry = self.entries[index // self.samples_per_scene]
         with entry.open() as members:
             scene = decode_scene(entry.key, members, variant_images=False)
-            window = centred_window((scene.image.shape[1], scene.image.shape[2]), self._resolution)
-            view = View(scene, window, self._renderer, partial(decode_variant, entry.key, members))
-            pair = self._pairing(scene.variants, view.disparity, derived_generator("validation", self._seed, index))
-            target, subtask = _task(pair)
+            window = centred_window((scene.image.shape[1], scene.image.shape[2]), self.resolution)
+            view = View(scene, window, self.renderer, partial(decode_variant, entry.key, members))
+            pair = self.pairing(scene.variants, view.disparity, derived_generator("validation", self.seed, index))
+            target = pair.targets[0]
+            subtask = "refocus" if target.camera.bokeh > 0 else "remove_bokeh"
+            if pair.reference.camera.bokeh == 0:  # the original is no target for itself, and one of the two at most
+                target, subtask = next(one for one in pair.targets if one.camera.bokeh > 0), "add_bokeh"
             return RefocusSample(
                 reference=view.picture(pair.reference),
                 targets=view.picture(target)[None],
@@ -75,14 +70,15 @@ class ValidationDataset(Dataset[RefocusSample]):
             )
 
 
+@dataclass(eq=False)
 class BenchmarkDataset(Dataset[RefocusSample]):
     """The benchmark samples that scenes describe, scene by scene; K = 1.
 
-    The last scene is kept: its samples follow each other, so each scene is decoded, and each rendition made, once.
+    The last scene is cached: the samples of a scene are neighbours, so it is decoded, and each variant rendered, once.
 
     Args:
         entries: Scenes; those without samples are passed over.
-        resolution: Height and width of what the model sees; the window is central, moved where it must hold the focus.
+        resolution: Height and width in pixels of what the model sees; a central window, moved to hold the focus.
         renderer: Renders variants that are not stored.
         perturbation: What the model is given in place of the exact disparity; None: that one itself.
         seed: Of the perturbation.
@@ -91,22 +87,17 @@ class BenchmarkDataset(Dataset[RefocusSample]):
         DiffcamError: If no scene has samples.
     """
 
-    def __init__(
-        self,
-        entries: Sequence[SceneEntry],
-        resolution: Size,
-        renderer: BokehRenderer,
-        perturbation: Perturbation | None,
-        seed: int,
-    ) -> None:
-        self._numbers = [(entry, number) for entry in entries for number in range(entry.samples)]
+    entries: Sequence[SceneEntry]
+    resolution: Size
+    renderer: BokehRenderer
+    perturbation: Perturbation | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._numbers = [(entry, number) for entry in self.entries for number in range(entry.samples)]
         if not self._numbers:
             raise DiffcamError("none of the test scenes has benchmark samples: simulate test shards with samples")
-        self._resolution = resolution
-        self._renderer = renderer
-        self._perturbation = perturbation
-        self._seed = seed
-        self._current: tuple[SceneEntry, Scene] | None = None
+        self._scene: tuple[SceneEntry, Scene] | None = None
         self._views: dict[Window, View] = {}
         self._pictures: dict[tuple[Window, int | None], Tensor] = {}
 
@@ -115,52 +106,39 @@ class BenchmarkDataset(Dataset[RefocusSample]):
 
     def __getitem__(self, index: int) -> RefocusSample:
         entry, number = self._numbers[index]
-        scene = self._scene(entry)
+        if self._scene is None or self._scene[0] != entry:
+            self._scene = (entry, entry.read())
+            self._views.clear()
+            self._pictures.clear()
+        scene = self._scene[1]
         sample = scene.samples[number]
-        view = self._view(scene, sample.camera.focus)
+        window = centred_window((scene.image.shape[1], scene.image.shape[2]), self.resolution, sample.camera.focus)
+        if window not in self._views:
+            self._views[window] = View(scene, window, self.renderer, lambda variant: scene.variants[variant].image)
+        view = self._views[window]
         disparity = view.disparity
-        wrong = bool(scene.metadata.get("disparity_is_wrong"))  # glass: the map that is given is not the exact one
+        wrong = bool(scene.metadata.get("disparity_is_wrong"))  # glass: the given map is not the exact one
         exact = torch.full_like(view.disparity, torch.nan) if wrong else view.disparity
-        if self._perturbation is not None:
-            disparity = self._perturbation(disparity, derived_generator("benchmark", self._seed, index))
-        camera = replace(
-            sample.camera, focus=view.window.locate(sample.camera.focus), bokeh=view.level(sample.camera.bokeh)
-        )
+        if self.perturbation is not None:
+            disparity = self.perturbation(disparity, derived_generator("benchmark", self.seed, index))
+        focus, level = window.locate(sample.camera.focus), view.level(sample.camera.bokeh)
+        made_as = None if sample.reference is None else scene.variants[sample.reference]
         return RefocusSample(
             reference=self._picture(scene, view, sample.reference),
             targets=self._picture(scene, view, sample.target)[None],
             disparity=disparity,
-            cameras=(camera,),
+            cameras=(replace(sample.camera, focus=focus, bokeh=level),),
             index=index,
             scene=entry.name,
             subtask=sample.subtask,
             source=scene.source,
             all_in_focus=view.image,
             exact_disparity=exact,
-            reference_blur=self._blur(scene, view, sample.reference),
+            reference_blur=(made_as.focus_disparity, view.level(made_as.camera.bokeh)) if made_as else (0.0, 0.0),
         )
 
-    def _blur(self, scene: Scene, view: View, variant: int | None) -> tuple[float, float]:
-        """Focus disparity and level, in the window, of a rendition; the original has level 0."""
-        if variant is None:
-            return 0.0, 0.0
-        described = scene.variants[variant]
-        return described.focus_disparity, view.level(described.camera.bokeh)
-
-    def _scene(self, entry: SceneEntry) -> Scene:
-        if self._current is None or self._current[0] != entry:
-            self._current = (entry, entry.read())
-            self._views.clear()
-            self._pictures.clear()
-        return self._current[1]
-
-    def _view(self, scene: Scene, focus: tuple[float, float]) -> View:
-        window = centred_window((scene.image.shape[1], scene.image.shape[2]), self._resolution, focus)
-        if window not in self._views:
-            self._views[window] = View(scene, window, self._renderer, lambda index: scene.variants[index].image)
-        return self._views[window]
-
     def _picture(self, scene: Scene, view: View, variant: int | None) -> Tensor:
+        """A variant in a view; None: the all-in-focus original."""
         if variant is None:
             return view.image
         if (view.window, variant) not in self._pictures:
@@ -168,11 +146,3 @@ class BenchmarkDataset(Dataset[RefocusSample]):
             rendition = Rendition(described.camera, described.focus_disparity, variant)
             self._pictures[view.window, variant] = view.picture(rendition)
         return self._pictures[view.window, variant]
-
-
-def _task(pair: Pair) -> tuple[Rendition, str]:
-    """A target of the pair other than the reference, and the sub-task that leads there."""
-    if pair.reference.camera.bokeh == 0:
-        return next(target for target in pair.targets if target.camera.bokeh > 0), "add_bokeh"
-    target = pair.targets[0]
-    return target, "refocus" if target.camera.bokeh > 0 else "remove_bokeh"

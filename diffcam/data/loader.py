@@ -1,7 +1,8 @@
-"""Loaders: an endless one for training that goes on where training stands, and what all worker processes share."""
+"""Loaders: an endless one for training that continues at the trainer's batch count, and options of worker processes."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from diffcam.data.batch import RefocusBatch, RefocusSample, collate
 from diffcam.errors import DiffcamError
@@ -27,20 +28,20 @@ class SampleLoader(DataLoader[RefocusSample]):
 
 
 class StreamLoader:
-    """Training batches without end: whoever iterates gets the batch after the last one trained on.
+    """Training batches without end, starting with the batch after the last one trained on.
 
     Batch ``k`` of rank ``r`` holds the samples ``k G + r B`` to ``k G + (r + 1) B - 1`` with ``G = world_size B``, so
-    that the ranks together see what one process with batches of G would see. How far training stands is asked for, not
-    remembered: whatever was prefetched and not used is forgotten with the process. An iterator that stands at the
-    right place already, as at the end of an epoch, is kept with its workers.
+    that the ranks together see what one process with batches of G would see. The loader keeps no state of its own: each
+    iteration asks ``position``, and prefetched batches that were not trained on are dropped. An iterator that is at the
+    right position already, as at the end of an epoch, is reused with its workers.
 
     Args:
         dataset: Samples by global index.
         batch_size: Samples a batch of one rank, B.
         length: Batches that are called an epoch.
-        position: How many batches each rank has trained on.
-        identity: What the order of samples depends on; a run that is resumed with another is warned.
-        rank: This process.
+        position: Returns the number of batches that each rank has trained on.
+        identity: Settings that the order of samples depends on; resuming with others logs a warning.
+        rank: Of this process.
         world_size: Number of processes.
         options: Further arguments of ``DataLoader``, see :func:`worker_options`.
     """
@@ -74,7 +75,9 @@ class StreamLoader:
     def __iter__(self) -> StreamLoader:
         position = self._position()
         if self._iterator is None or self._next_batch != position:
-            batches = _BatchIndices(position, self._batch_size, self._rank, self._world_size)
+            first = (position * self._world_size + self._rank) * self._batch_size
+            starts = itertools.count(first, self._world_size * self._batch_size)
+            batches = (list(range(start, start + self._batch_size)) for start in starts)
             loader: DataLoader[RefocusSample] = DataLoader(
                 self._dataset, batch_sampler=batches, collate_fn=collate, **self._options
             )
@@ -92,11 +95,11 @@ class StreamLoader:
         return batch
 
     def state_dict(self) -> dict[str, int | str]:
-        """What the order of samples depends on, for the checkpoint."""
+        """Settings that the order of samples depends on, for the checkpoint."""
         return dict(self._identity)
 
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Compare with a checkpoint's; a difference is warned of."""
+        """Compare the settings with a checkpoint's and log a warning where they differ."""
         changed = [name for name, value in self._identity.items() if state.get(name) != value]
         if changed:
             logger.warning(
@@ -104,23 +107,6 @@ class StreamLoader:
                 "so that some scenes may come twice or not at all in this epoch",
                 ", ".join(changed),
             )
-
-
-class _BatchIndices(Sampler[list[int]]):
-    """Sample indices of one rank's batches, from some batch on, without end."""
-
-    def __init__(self, first: int, batch_size: int, rank: int, world_size: int) -> None:
-        self._first = first
-        self._batch_size = batch_size
-        self._rank = rank
-        self._world_size = world_size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        number = self._first
-        while True:
-            start = (number * self._world_size + self._rank) * self._batch_size
-            yield list(range(start, start + self._batch_size))
-            number += 1
 
 
 def worker_options(num_workers: int, start_method: str = "forkserver") -> dict[str, Any]:

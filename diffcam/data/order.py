@@ -19,7 +19,7 @@ from diffcam.data.shards import SceneEntry
 from diffcam.errors import DiffcamError
 
 CHUNK = 65_536
-"""Kinds are drawn for this many samples at once."""
+"""Samples whose kinds are drawn at once; chosen."""
 
 
 class SampleOrder:
@@ -30,7 +30,7 @@ class SampleOrder:
         seed: Of the order.
         mixture: Probability of each kind over the steps.
         global_batch: Samples an optimizer step, over all ranks and accumulated batches.
-        shuffle_shards: Scenes of this many shards are mixed with each other; shards are permuted as a whole beyond.
+        shuffle_shards: Number of shards whose scenes are mixed with each other, so that few files are open at a time.
 
     Raises:
         DiffcamError: If there is no scene.
@@ -66,7 +66,7 @@ class SampleOrder:
         return sum(len(entries) for entries in self._by_kind.values())
 
     def identity(self) -> dict[str, int | str]:
-        """What the order depends on: two runs in which it is equal see the same scenes."""
+        """Settings that the order depends on: runs in which they are equal see the same scenes."""
         names = "\n".join(entry.name for entries in self._by_kind.values() for entry in entries)
         return {
             "seed": self._seed,
@@ -80,18 +80,6 @@ class SampleOrder:
         Args:
             index: Global sample index from 0; there is no last one.
         """
-        kind, count = self._kind(index)
-        entries = self._by_kind[self._kinds[kind]]
-        epoch, position = divmod(count, len(entries))
-        return entries[self._permutation(kind, epoch)[position]]
-
-    def substitute(self, entry: SceneEntry, generator: torch.Generator) -> SceneEntry:
-        """Another scene of the same kind, for one that turned out to be damaged."""
-        others = [other for other in self._by_kind[entry.kind] if other is not entry] or [entry]
-        return others[int(torch.randint(len(others), (), generator=generator))]
-
-    def _kind(self, index: int) -> tuple[int, int]:
-        """The kind of a sample, and how many samples of that kind come before it."""
         number, offset = divmod(index, CHUNK)
         while len(self._counts_before) <= number:
             _, running = self._draw_kinds(len(self._counts_before) - 1)
@@ -100,7 +88,20 @@ class SampleOrder:
             self._chunk = (number, *self._draw_kinds(number))
         _, kind_N, running_NK = self._chunk
         kind = int(kind_N[offset])
-        return kind, int(self._counts_before[number][kind] + running_NK[offset, kind]) - 1
+        # How many samples of that kind come before this one.
+        count = int(self._counts_before[number][kind] + running_NK[offset, kind]) - 1
+        entries = self._by_kind[self._kinds[kind]]
+        epoch, position = divmod(count, len(entries))
+        if (kind, epoch) not in self._permutations:
+            # Prefetching workers and resumed runs look at most one epoch back.
+            self._permutations = {k: v for k, v in self._permutations.items() if k[0] != kind or k[1] == epoch - 1}
+            self._permutations[kind, epoch] = self._permutation(kind, epoch)
+        return entries[self._permutations[kind, epoch][position]]
+
+    def substitute(self, entry: SceneEntry, generator: torch.Generator) -> SceneEntry:
+        """Another scene of the same kind, for one that turned out to be damaged."""
+        others = [other for other in self._by_kind[entry.kind] if other is not entry] or [entry]
+        return others[int(torch.randint(len(others), (), generator=generator))]
 
     def _draw_kinds(self, number: int) -> tuple[Tensor, Tensor]:
         """Kinds of a chunk's samples ``(N,)``, and the running count of each kind ``(N, kinds)``."""
@@ -112,13 +113,7 @@ class SampleOrder:
         return kind_N, torch.nn.functional.one_hot(kind_N, len(scenes)).cumsum(dim=0)
 
     def _permutation(self, kind: int, epoch: int) -> list[int]:
-        if (kind, epoch) not in self._permutations:
-            # Prefetching workers and resumed runs look at most one epoch back.
-            self._permutations = {k: v for k, v in self._permutations.items() if k[0] != kind or k[1] == epoch - 1}
-            self._permutations[kind, epoch] = self._permute(kind, epoch)
-        return self._permutations[kind, epoch]
-
-    def _permute(self, kind: int, epoch: int) -> list[int]:
+        """A kind's scenes in the order of an epoch: shards are shuffled, then scenes within groups of shards."""
         generator = derived_generator("permutation", self._seed, self._kinds[kind], epoch)
         shards: dict[str, list[int]] = {}
         for position, entry in enumerate(self._by_kind[self._kinds[kind]]):

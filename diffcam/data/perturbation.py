@@ -78,16 +78,15 @@ class RandomRectangle(Perturbation):
 
     def __call__(self, disparity_1HW: Tensor, generator: torch.Generator) -> Tensor:
         """See :meth:`Perturbation.__call__`."""
-        rows, columns = (self._span(length, generator) for length in disparity_1HW.shape[1:])
+        spans = []
+        for length in disparity_1HW.shape[1:]:
+            size, place = torch.rand(2, generator=generator).tolist()
+            side = min(1 + int(size * self.largest * length), length)
+            start = int(place * (length - side + 1))
+            spans.append(slice(start, start + side))
         cut = disparity_1HW.clone()
-        cut[:, rows, columns] = 0
+        cut[:, spans[0], spans[1]] = 0
         return cut
-
-    def _span(self, length: int, generator: torch.Generator) -> slice:
-        size, place = torch.rand(2, generator=generator).tolist()
-        span = min(1 + int(size * self.largest * length), length)
-        start = int(place * (length - span + 1))
-        return slice(start, start + span)
 
 
 class GaussianNoise(Perturbation):

@@ -1,14 +1,15 @@
-"""Finding and indexing shards, and how much damage is put up with."""
+"""Finding and indexing shards, and limits on how many of their scenes may be damaged."""
 
 from __future__ import annotations
 
 import glob
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from webdataset.shardlists import expand_urls
 
-from diffcam.data.shards import SceneEntry, ShardIndex, index_shard
+from diffcam.data.shards import SceneEntry, index_shard
 from diffcam.errors import DiffcamError
 
 logger = logging.getLogger(__name__)
@@ -33,10 +34,10 @@ def find_shards(patterns: Sequence[str]) -> list[str]:
 
 
 def read_index(patterns: Sequence[str], max_damaged_share: float = 0.1) -> list[SceneEntry]:
-    """All whole scenes of some shards; what is damaged or foreign is reported by name and left out.
+    """All undamaged scenes of some shards; damaged ones and foreign files are logged by name and left out.
 
-    Files that have nothing of a scene do not count as damage. A shard that breaks off is taken to lack what it has
-    fewer than the mean of the whole shards, at least one.
+    Foreign files (no member of a scene) do not count as damage. A truncated shard counts as lacking as many scenes as
+    it has fewer than the mean of the whole shards, at least one.
 
     Args:
         patterns: See :func:`find_shards`.
@@ -49,7 +50,12 @@ def read_index(patterns: Sequence[str], max_damaged_share: float = 0.1) -> list[
     for line in (line for index in indices for line in index.damage + index.foreign):
         logger.warning("left out: %s", line)
     entries = [entry for index in indices for entry in index.entries]
-    damaged = _count_damaged(indices)
+    whole = [len(index.entries) for index in indices if index.whole]
+    mean = round(sum(whole) / len(whole)) if whole else 1
+    damaged = sum(
+        len(index.damage) if index.whole else len(index.damage) - 1 + max(1, mean - len(index.entries))
+        for index in indices
+    )
     if damaged > max_damaged_share * (len(entries) + damaged):
         first = next(line for index in indices for line in index.damage)
         raise DiffcamError(
@@ -61,8 +67,9 @@ def read_index(patterns: Sequence[str], max_damaged_share: float = 0.1) -> list[
     return entries
 
 
+@dataclass(eq=False)
 class DamageCount:
-    """Counts scenes whose pixels turn out to be damaged when they are decoded, and stops when they are too many.
+    """Counts scenes whose pixels turn out to be damaged when they are decoded, up to a limit.
 
     Each loading process counts for itself.
 
@@ -71,9 +78,10 @@ class DamageCount:
         max_damaged_share: Share of them that may be damaged.
     """
 
-    def __init__(self, scenes: int, max_damaged_share: float) -> None:
-        self._scenes = scenes
-        self._share = max_damaged_share
+    scenes: int
+    max_damaged_share: float
+
+    def __post_init__(self) -> None:
         self._damaged: set[SceneEntry] = set()
 
     def add(self, entry: SceneEntry, error: DiffcamError) -> None:
@@ -85,18 +93,9 @@ class DamageCount:
         if entry in self._damaged:
             return
         self._damaged.add(entry)
-        if len(self._damaged) > self._share * self._scenes:
+        if len(self._damaged) > self.max_damaged_share * self.scenes:
             raise DiffcamError(
-                f"{len(self._damaged)} of {self._scenes} scenes are damaged, more than max_damaged_share = "
-                f"{self._share:g} allows; the last: {error}"
+                f"{len(self._damaged)} of {self.scenes} scenes are damaged, more than max_damaged_share = "
+                f"{self.max_damaged_share:g} allows; the last: {error}"
             ) from error
         logger.warning("skipped, another scene is shown instead: %s", error)
-
-
-def _count_damaged(indices: Sequence[ShardIndex]) -> int:
-    whole = [len(index.entries) for index in indices if index.whole]
-    mean = round(sum(whole) / len(whole)) if whole else 1
-    return sum(
-        len(index.damage) if index.whole else len(index.damage) - 1 + max(1, mean - len(index.entries))
-        for index in indices
-    )

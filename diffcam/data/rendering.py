@@ -1,4 +1,4 @@
-"""Pictures of a scene: stored variants where there are any, rendered ones otherwise."""
+"""The renderer that data and benchmark share: its settings, and rendering one image with one camera."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffcam.kernels import MODES, render_bokeh
 
 
 class BokehRenderer:
-    """Renders one camera's view of an all-in-focus image.
+    """Renders an all-in-focus image as a camera would take it.
 
     Args:
         gamma: 1 to 5; light is ``image ** gamma``.
@@ -45,7 +45,7 @@ class BokehRenderer:
             disparity_1HW: In [0, 1], 1 nearest.
             focus_disparity: The plane in focus.
             camera: Level and aperture; level 0 returns the image itself.
-            short_side: Of the whole picture in pixels, where the image is a piece of one; None: of the image.
+            short_side: Short side in pixels of the whole picture, where the image is a piece of one; None: the image's.
 
         Returns:
             ``(3, H, W)`` display values in [0, 1].

@@ -1,4 +1,4 @@
-"""What a shard holds: scenes, their renditions and benchmark samples, and their form as tar members.
+"""Scenes, their renditions and benchmark samples, and their encoding as the members of a tar shard.
 
 Members of the scene with key ``000017``: ``000017.image.jpg`` (or ``.png``), ``000017.disparity.png`` (16 bit),
 ``000017.json``, and, for stored variants, ``000017.v000.jpg``, ``000017.v001.jpg``, ...
@@ -25,12 +25,19 @@ from diffcam.camera import Aperture, Camera
 from diffcam.errors import DiffcamError
 
 SCHEMA_VERSION = 1
+"""Version of the JSON record; a shard of another one is refused."""
+
 SUBTASKS = ("refocus", "add_bokeh", "remove_bokeh")
+"""The benchmark's sub-tasks (paper, section 4.1)."""
+
 IMAGE_FORMATS = ("jpg", "png")
+"""Suffixes of image members."""
+
 MAX_PIXELS = 64_000_000
-"""A member that claims to be larger is refused before its pixels are decoded."""
+"""Most pixels of a member; larger ones are refused before their pixels are decoded. Chosen."""
 
 _KEY = re.compile(r"[A-Za-z0-9_/-]+")
+"""What a scene's key may consist of."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Variant:
     Args:
         camera: Focus point and level of the rendition.
         focus_disparity: Disparity in [0, 1] of the plane in focus.
-        image: ``(3, H, W)`` in [0, 1], or None: rendered when asked for.
+        image: ``(3, H, W)`` display values in [0, 1]; None: not stored, rendered when needed.
 
     Raises:
         ValueError: If the focus disparity is outside [0, 1].
@@ -61,12 +68,12 @@ class Sample:
 
     Args:
         subtask: ``refocus``, ``add_bokeh`` or ``remove_bokeh``.
-        reference: Index into the scene's variants, or None for the all-in-focus original.
+        reference: Index into the scene's variants; None: the all-in-focus original.
         target: As ``reference``.
-        camera: What the model is asked for.
+        camera: Focus point and level that the model is asked for.
 
     Raises:
-        ValueError: If the subtask is unknown, or an index is none.
+        ValueError: If the sub-task is unknown, or an index is not an integer.
     """
 
     subtask: str
@@ -115,7 +122,11 @@ class Scene:
         for name, value, channels in (("image", self.image, 3), ("disparity", self.disparity, 1)):
             if value.ndim != 3 or value.shape[0] != channels:
                 raise ValueError(f"scene {self.key}: {name} must be ({channels}, H, W), got {tuple(value.shape)}")
-            _check_values(f"scene {self.key}: {name}", value)
+            if value.numel() == 0:
+                raise ValueError(f"scene {self.key}: {name} is empty")
+            low, high = (float(bound) for bound in torch.aminmax(value))  # NaN reaches both and fails the comparison
+            if not (low >= 0.0 and high <= 1.0):
+                raise ValueError(f"scene {self.key}: {name} must be finite and lie in [0, 1], got {low:g} to {high:g}")
         sizes = [self.disparity.shape[1:], *(v.image.shape[1:] for v in self.variants if v.image is not None)]
         if any(size != self.image.shape[1:] for size in sizes):
             raise ValueError(f"scene {self.key}: image, disparity and variants must have one size")
@@ -149,7 +160,10 @@ def encode_scene(scene: Scene, image_format: str = "jpg", quality: int = 95) -> 
         "version": SCHEMA_VERSION,
         "source": scene.source,
         "kind": scene.kind,
-        "variants": [_variant_record(variant) for variant in scene.variants],
+        "variants": [
+            {"camera": asdict(variant.camera), "focus_disparity": float(variant.focus_disparity)}
+            for variant in scene.variants
+        ],
         "samples": [asdict(sample) for sample in scene.samples],
         "metadata": dict(scene.metadata),
     }
@@ -182,7 +196,8 @@ def decode_scene(key: str, members: Mapping[str, bytes], *, variant_images: bool
             Sample(s["subtask"], s["reference"], s["target"], _camera(s["camera"])) for s in record["samples"]
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DiffcamError(f"{key}.json: not a scene record: {_reason(error)}") from error
+        reason = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DiffcamError(f"{key}.json: not a scene record: {reason}") from error
     image = _decode_image(*_find_image(key, "image", members))
     disparity = _decode_disparity(f"{key}.disparity.png", members)
     try:
@@ -222,25 +237,9 @@ def decode_variant(key: str, members: Mapping[str, bytes], index: int) -> Tensor
     return _decode_image(*_find_image(key, f"v{index:03d}", members))
 
 
-def _check_values(name: str, value: Tensor) -> None:
-    if value.numel() == 0:
-        raise ValueError(f"{name} is empty")
-    low, high = (float(bound) for bound in torch.aminmax(value))  # NaN reaches both and fails the comparison
-    if not (low >= 0.0 and high <= 1.0):
-        raise ValueError(f"{name} must be finite and lie in [0, 1], got {low:g} to {high:g}")
-
-
-def _variant_record(variant: Variant) -> dict[str, Any]:
-    return {"camera": asdict(variant.camera), "focus_disparity": float(variant.focus_disparity)}
-
-
 def _camera(record: Mapping[str, Any]) -> Camera:
     x, y = record["focus"]
     return Camera((x, y), record["bokeh"], Aperture(**record.get("aperture", {})))
-
-
-def _reason(error: Exception) -> str:
-    return f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _member(name: str, members: Mapping[str, bytes]) -> bytes:
@@ -250,6 +249,7 @@ def _member(name: str, members: Mapping[str, bytes]) -> bytes:
 
 
 def _find_image(key: str, stem: str, members: Mapping[str, bytes]) -> tuple[str, bytes]:
+    """Name and bytes of an image member in whichever format it has."""
     names = [f"{key}.{stem}.{extension}" for extension in IMAGE_FORMATS]
     name = next((name for name in names if name in members), names[0])
     return name, _member(name, members)

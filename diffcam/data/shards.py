@@ -1,4 +1,4 @@
-"""Shards: tar files in webdataset's layout, written whole or not at all, read by an index of their scenes."""
+"""Shards: tar files in webdataset's layout, written atomically and read by an index of their scenes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -64,13 +64,13 @@ def file_sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class SceneEntry:
-    """Where a scene lies.
+    """Place of a scene in a shard.
 
     Args:
         shard: Path of the tar.
         key: The scene's key.
-        start: First byte of its first tar header.
-        stop: First byte after its last member.
+        start: Position of its first tar header, bytes.
+        stop: Position after its last member, bytes.
         kind: The scene's kind, for the mixture schedule.
         samples: How many benchmark samples it has.
     """
@@ -84,7 +84,7 @@ class SceneEntry:
 
     @property
     def name(self) -> str:
-        """Name of the scene that no other scene of the data has: shard and key."""
+        """Unique name of the scene: name of the shard and key."""
         return f"{Path(self.shard).stem}/{self.key}"
 
     def read(self, *, variant_images: bool = True) -> Scene:
@@ -121,10 +121,10 @@ class ShardIndex:
 
     Args:
         path: The shard.
-        entries: Its whole scenes, in file order.
-        damage: One line for each scene that is not whole, naming shard and member.
-        foreign: One line for each group of members that has nothing of a scene, naming shard and members.
-        whole: False where the tar breaks off, so that scenes are missing.
+        entries: Its complete scenes, in file order.
+        damage: One line for each incomplete scene, naming shard and member.
+        foreign: One line for each group of members that are not of a scene, naming shard and members.
+        whole: False where the tar is truncated, so that scenes are missing.
     """
 
     path: str
@@ -137,7 +137,7 @@ class ShardIndex:
 def index_shard(path: str | Path) -> ShardIndex:
     """Find a shard's scenes by reading its tar headers and JSON records; no pixel is decoded, nothing is raised.
 
-    What is damaged or foreign is listed; of a tar that breaks off, the scenes that are whole beyond doubt are kept.
+    Damaged scenes and foreign members are listed; of a truncated tar, all scenes but the last are kept.
     """
     path = str(path)
     entries: list[SceneEntry] = []
@@ -146,13 +146,22 @@ def index_shard(path: str | Path) -> ShardIndex:
     whole = True
     try:
         for key, names, start, stop in _groups(path):
-            if f"{key}.json" not in names and not any(name.startswith(_pictures(key)) for name in names):
+            own = (f"{key}.image.", f"{key}.disparity.")
+            if f"{key}.json" not in names and not any(name.startswith(own) for name in names):
                 foreign.append(f"{path}: {', '.join(names)}: not a scene")
                 continue
+            entry = SceneEntry(path, key, start, stop, kind="", samples=0)
             try:
-                entries.append(_entry(path, key, start, stop))
+                with entry.open() as members:
+                    record = decode_record(key, members)
+                    if f"{key}.disparity.png" not in members:
+                        raise DiffcamError(f"{key}.disparity.png: missing")
+                    if not any(f"{key}.image.{extension}" in members for extension in IMAGE_FORMATS):
+                        raise DiffcamError(f"{key}.image.jpg: missing")
             except DiffcamError as error:
                 damage.append(str(error))
+            else:
+                entries.append(replace(entry, kind=record["kind"], samples=len(record["samples"])))
     except (tarfile.TarError, OSError) as error:
         damage.append(f"{path}: {_tar_reason(error)}; {len(entries)} whole scenes before that are kept")
         whole = False
@@ -181,12 +190,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _groups(path: str) -> Iterator[tuple[str, list[str], int, int]]:
-    """Key, names, first and end byte of each run of members that share a key.
+    """Key, names of members, first byte and end of each run of members that share a key.
 
-    The last of a tar that breaks off is left out.
+    The last run of a truncated tar is left out, since members of it may be missing.
 
     Raises:
-        tarfile.TarError: At the place where the tar breaks off.
+        tarfile.TarError: Where the tar is truncated.
     """
     with open(path, "rb") as file:
         key, start, stop = "", 0, 0
@@ -201,24 +210,6 @@ def _groups(path: str) -> Iterator[tuple[str, list[str], int, int]]:
             stop = member.stop
         if key:
             yield key, names, start, stop
-
-
-def _pictures(key: str) -> tuple[str, str]:
-    """How the names of a scene's own pictures begin."""
-    return f"{key}.image.", f"{key}.disparity."
-
-
-def _entry(path: str, key: str, start: int, stop: int) -> SceneEntry:
-    entry = SceneEntry(path, key, start, stop, kind="", samples=0)
-    with entry.open() as members:
-        if f"{key}.json" not in members:
-            raise DiffcamError(f"{key}.json: missing")
-        record = decode_record(key, members)
-        if f"{key}.disparity.png" not in members:
-            raise DiffcamError(f"{key}.disparity.png: missing")
-        if not any(f"{key}.image.{extension}" in members for extension in IMAGE_FORMATS):
-            raise DiffcamError(f"{key}.image.jpg: missing")
-    return SceneEntry(path, key, start, stop, record["kind"], len(record["samples"]))
 
 
 def _tar_reason(error: Exception) -> str:

@@ -14,7 +14,10 @@ from typing import BinaryIO, NamedTuple
 from diffcam.errors import DiffcamError
 
 _BLOCK = tarfile.BLOCKSIZE
+"""Bytes that headers and contents are padded to."""
+
 _END = b"\0" * _BLOCK
+"""The block that ends a tar."""
 
 
 class Member(NamedTuple):
@@ -22,9 +25,9 @@ class Member(NamedTuple):
 
     Args:
         name: Its path.
-        data: First byte.
+        data: Position of its first byte in the tar.
         size: Number of bytes.
-        stop: Where the next header starts.
+        stop: Position of the next header.
     """
 
     name: str
@@ -38,8 +41,8 @@ def walk_members(file: BinaryIO, start: int = 0, stop: int | None = None) -> Ite
 
     Args:
         file: The tar; read at positions of its own.
-        start: Where a header starts.
-        stop: Where to end; None: at the tar's end mark.
+        start: Position of the first header to read.
+        stop: Position to stop at; None: the tar's end mark.
 
     Raises:
         tarfile.TarError: Where the tar is damaged, or breaks off before its end mark.
@@ -53,7 +56,14 @@ def walk_members(file: BinaryIO, start: int = 0, stop: int | None = None) -> Ite
             return
         if len(header) < _BLOCK:
             raise tarfile.ReadError("unexpected end of data")
-        member = _read_plain(header, offset) or _read_special(file, offset)
+        member = _read_plain(header, offset)
+        if member is None:  # long names, links, damage: left to tarfile
+            file.seek(offset)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                info: tarfile.TarInfo | None = tar.firstmember  # type: ignore[attr-defined]
+                if info is None:
+                    raise tarfile.ReadError(f"damaged header at byte {offset}")
+                member = Member(info.name, info.offset_data, info.size, tar.offset)  # type: ignore[attr-defined]
         if member.data + member.size > length:
             raise tarfile.ReadError("unexpected end of data")
         yield member
@@ -65,7 +75,7 @@ class Members(Mapping[str, bytes]):
 
     Args:
         file: The tar.
-        members: What it shows of it.
+        members: The members to map.
     """
 
     def __init__(self, file: BinaryIO, members: Iterator[Member]) -> None:
@@ -91,7 +101,7 @@ class Members(Mapping[str, bytes]):
 
 
 def _read_plain(header: bytes, offset: int) -> Member | None:
-    """A regular file under a short name, which nearly all are; None: anything else, damage included."""
+    """Header of a regular file with a short name, as nearly all are; None for anything else, damage included."""
     if header[257:262] != b"ustar" or header[156:157] != tarfile.REGTYPE:
         return None
     try:
@@ -107,12 +117,3 @@ def _read_plain(header: bytes, offset: int) -> Member | None:
         return None
     data = offset + _BLOCK
     return Member(name, data, size, data + (size + _BLOCK - 1) // _BLOCK * _BLOCK)
-
-
-def _read_special(file: BinaryIO, offset: int) -> Member:
-    file.seek(offset)
-    with tarfile.open(fileobj=file, mode="r:") as tar:
-        info: tarfile.TarInfo | None = tar.firstmember  # type: ignore[attr-defined]
-        if info is None:
-            raise tarfile.ReadError(f"damaged header at byte {offset}")
-        return Member(info.name, info.offset_data, info.size, tar.offset)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -21,9 +22,10 @@ from diffcam.data.window import Buckets
 from diffcam.errors import DiffcamError
 
 MAX_SUBSTITUTES = 16
-"""Damaged scenes in a row after which the data are taken to be beyond use."""
+"""Damaged scenes in a row after which training stops with an error; chosen."""
 
 
+@dataclass(eq=False)
 class TrainingDataset(Dataset[RefocusSample]):
     """Training samples by global index, without end; K = 2.
 
@@ -40,45 +42,38 @@ class TrainingDataset(Dataset[RefocusSample]):
         max_damaged_share: Share of the scenes that may be damaged.
     """
 
-    def __init__(
-        self,
-        order: SampleOrder,
-        geometry: Buckets,
-        pairing: Pairing,
-        renderer: BokehRenderer,
-        perturbation: Perturbation,
-        seed: int,
-        max_damaged_share: float,
-    ) -> None:
-        self._order = order
-        self._geometry = geometry
-        self._pairing = pairing
-        self._renderer = renderer
-        self._perturbation = perturbation
-        self._seed = seed
-        self._damage = DamageCount(len(order), max_damaged_share)
+    order: SampleOrder
+    geometry: Buckets
+    pairing: Pairing
+    renderer: BokehRenderer
+    perturbation: Perturbation
+    seed: int
+    max_damaged_share: float
+
+    def __post_init__(self) -> None:
+        self._damage = DamageCount(len(self.order), self.max_damaged_share)
 
     def __getitem__(self, index: int) -> RefocusSample:
-        generator = derived_generator("sample", self._seed, index)
-        entry = self._order.entry(index)
+        generator = derived_generator("sample", self.seed, index)
+        entry = self.order.entry(index)
         for _ in range(MAX_SUBSTITUTES):
             try:
                 return self._sample(entry, index, generator)
             except DiffcamError as error:
                 self._damage.add(entry, error)
-                entry = self._order.substitute(entry, generator)
+                entry = self.order.substitute(entry, generator)
         raise DiffcamError(f"{entry.shard}: {MAX_SUBSTITUTES} damaged scenes in a row; check the training shards")
 
     def _sample(self, entry: SceneEntry, index: int, generator: torch.Generator) -> RefocusSample:
         with entry.open() as members:
             scene = decode_scene(entry.key, members, variant_images=False)
-            window = self._geometry.at(index)((scene.image.shape[1], scene.image.shape[2]), generator)
-            view = View(scene, window, self._renderer, partial(decode_variant, entry.key, members))
-            pair = self._pairing(scene.variants, view.disparity, generator)
+            window = self.geometry.at(index)((scene.image.shape[1], scene.image.shape[2]), generator)
+            view = View(scene, window, self.renderer, partial(decode_variant, entry.key, members))
+            pair = self.pairing(scene.variants, view.disparity, generator)
             return RefocusSample(
                 reference=view.picture(pair.reference),
                 targets=torch.stack([view.picture(target) for target in pair.targets]),
-                disparity=self._perturbation(view.disparity, generator),
+                disparity=self.perturbation(view.disparity, generator),
                 cameras=tuple(view.camera(target) for target in pair.targets),
                 index=index,
                 scene=entry.name,

@@ -1,4 +1,4 @@
-"""What a sample shows of a scene, and the renditions of it: stored where there are any, rendered otherwise."""
+"""A scene seen through a window, and its renditions: stored variants where there are any, rendered ones otherwise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class View:
     Args:
         scene: The scene.
         window: The part that is shown.
-        renderer: For what is not stored.
+        renderer: Renders variants that are not stored.
         stored: From the index of a variant to its whole image ``(3, H, W)``, or None where it is only described.
 
     Attributes:
@@ -39,7 +39,7 @@ class View:
         self.disparity = window.apply(scene.disparity)
 
     def camera(self, rendition: Rendition) -> Camera:
-        """The rendition's camera as it looks in the window: a variant is magnified and mirrored with the picture."""
+        """The rendition's camera in the window: the blur of a variant is magnified and mirrored with the picture."""
         if rendition.variant is None:
             return rendition.camera
         aperture = rendition.camera.aperture
@@ -47,7 +47,7 @@ class View:
         return replace(rendition.camera, bokeh=self.level(rendition.camera.bokeh), aperture=aperture)
 
     def level(self, bokeh: float) -> float:
-        """A level of the whole scene as a level of the window."""
+        """Bokeh level relative to the window of a level relative to the whole scene."""
         return min(bokeh * self.window.magnification, MAX_BOKEH)
 
     def picture(self, rendition: Rendition) -> Tensor:

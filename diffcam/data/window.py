@@ -1,4 +1,4 @@
-"""The part of a scene that a sample shows: one window for all images of the sample."""
+"""Windows: the rectangle of a scene that all images of a sample show."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of a scene, brought to the training resolution.
+    """A rectangle of a scene, resized to the training resolution.
 
     Args:
         scene: Size of the scene.
@@ -27,7 +27,7 @@ class Window:
         width: Columns.
         resolution: Size that the rectangle is resized to.
         flip: Whether it is mirrored left to right.
-        frame: Size of the whole picture that this is a piece of, at the piece's scale; None: the piece is the picture.
+        frame: Size of the whole picture that the window is a piece of, at its scale; None: the window is the picture.
     """
 
     scene: Size
@@ -56,12 +56,12 @@ class Window:
 
     @property
     def magnification(self) -> float:
-        """Bokeh level in the picture over bokeh level in the scene: a cut part shows the same blur larger."""
+        """Bokeh level in the picture over bokeh level in the scene: cropping magnifies the same blur."""
         pixels_of_scene = self.short_side * self.height / self.resolution[0]
         return min(self.scene) / pixels_of_scene
 
     def locate(self, focus: tuple[float, float]) -> tuple[float, float]:
-        """A focus point, fractions of the scene, as fractions of the window; outside points go to its border."""
+        """A focus point, fractions of the scene, as fractions of the window, clamped to its border."""
         x = (focus[0] * self.scene[1] - self.left) / self.width
         y = (focus[1] * self.scene[0] - self.top) / self.height
         x, y = min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)
@@ -76,7 +76,7 @@ class RandomWindow:
         zoom: Largest magnification over the largest window of that shape, at least 1.
         flip: Whether half of the windows are mirrored left to right.
         piece: Side of a square piece of the picture that is cut at random and shown in its place, with the picture's
-            bokeh levels; None: the whole picture is shown.
+            bokeh levels; None: no piece is cut.
 
     Raises:
         ValueError: If the zoom is below 1, or the piece does not fit in the picture.
@@ -106,8 +106,8 @@ class Buckets:
 
     Args:
         windows: One for each shape.
-        batch: Samples that share a shape: all that the processes train on at once, so that none waits for another.
-        seed: Of the shapes' order.
+        batch: Number of samples that share a shape: the global batch, so that no process waits for another.
+        seed: Of the order of shapes.
     """
 
     def __init__(self, windows: Sequence[RandomWindow], batch: int, seed: int) -> None:
@@ -116,7 +116,7 @@ class Buckets:
         self._seed = seed
 
     def at(self, index: int) -> RandomWindow:
-        """The window of a sample: each shape is as likely as any other, and a resumed run sees the same."""
+        """The window of a sample; shapes are equally likely and depend on the index alone."""
         if len(self._windows) == 1:
             return self._windows[0]
         generator = derived_generator("bucket", self._seed, index // self._batch)
@@ -124,21 +124,24 @@ class Buckets:
 
 
 def centred_window(scene: Size, resolution: Size, focus: tuple[float, float] = (0.5, 0.5)) -> Window:
-    """The largest window of the resolution's shape, moved from the centre just so far that it holds a focus point."""
+    """The largest window of the resolution's aspect, moved from the centre as little as holding a focus point needs."""
     height, width = _fit(scene, resolution, resolution, 1.0)
-    left = _slide(scene[1], width, focus[0] * scene[1])
-    top = _slide(scene[0], height, focus[1] * scene[0])
-    return Window(scene, top, left, height, width, resolution)
+    starts = []
+    for length, side, point in ((scene[0], height, focus[1] * scene[0]), (scene[1], width, focus[0] * scene[1])):
+        pixel = min(int(point), length - 1)
+        starts.append(min(max((length - side) // 2, pixel - side + 1), pixel))
+    return Window(scene, starts[0], starts[1], height, width, resolution)
 
 
 def _fit(scene: Size, resolution: Size, shown: Size, zoom: float) -> Size:
-    """Pixels of the scene under what is shown of the largest picture of this shape, magnified by ``zoom``."""
+    """Rows and columns of the scene that are shown.
+
+    Args:
+        scene: Size of the scene.
+        resolution: Size of the whole picture: the largest one of its aspect in the scene, over ``zoom``, is taken.
+        shown: Size of the picture or of the piece of it that is shown.
+        zoom: Magnification.
+    """
     scale = min(scene[0] / resolution[0], scene[1] / resolution[1]) / zoom
     height, width = (max(1, min(side, round(target * scale))) for side, target in zip(scene, shown, strict=True))
     return height, width
-
-
-def _slide(length: int, window: int, point: float) -> int:
-    """First pixel of a window on a line of some length that is as central as its holding the point allows."""
-    pixel = min(int(point), length - 1)
-    return min(max((length - window) // 2, pixel - window + 1), pixel)

@@ -1,7 +1,7 @@
-"""A photo blurred by discs of growing radius, as bands that add up to the photo.
+"""A photo decomposed into bands: differences between it and copies of it blurred by discs of growing radius.
 
-Where depth is constant, defocus is such a disc blur: a picture with any blur, or with less blur than the photo has, is
-near a mixture of these bands with weights that vary slowly over the picture.
+Where depth is constant, defocus is such a disc blur: the photo with another defocus is close to a sum of these bands
+with weights that vary slowly over the picture.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch.nn import functional as F
 from diffcam.functional.bokeh import EDGE_SLOPE
 
 ENERGY_FLOOR = 1e-6
-"""About what rounding to 8 bits leaves in a band."""
+"""Added to mean squares of display values; about the variance of rounding to 8 bits, 1 / (12 * 255^2)."""
 
 DETAIL_RADII = (1.0, 2.0, 4.0)
-"""Radii of the bands that count as fine detail, pixels."""
+"""Radii of the bands that count as fine detail, pixels; chosen (docs/log.md, sixth edition, "Detail")."""
 
 DETAIL_CELL = 16
-"""Side in pixels of the squares in which detail is compared."""
+"""Side in pixels of the squares over which the energy of detail is averaged; chosen (as above)."""
 
 
 def disc_blur(image_BCHW: Tensor, radius: float) -> Tensor:
@@ -51,7 +51,7 @@ def disc_blur(image_BCHW: Tensor, radius: float) -> Tensor:
 
 
 def blur_bands(image_BCHW: Tensor, radii: Sequence[float]) -> Tensor:
-    """What each disc takes away from the one before it.
+    """Differences between successive copies of an image, each blurred by a larger disc; the first is the image itself.
 
     Args:
         image_BCHW: Any values.
@@ -65,24 +65,24 @@ def blur_bands(image_BCHW: Tensor, radii: Sequence[float]) -> Tensor:
 
 
 def band_energies(bands_BKCHW: Tensor, cell: int) -> Tensor:
-    """How much of each band a place holds: sharp places hold the fine ones, defocus takes them away.
+    """Local energy of each band: sharp places have energy in the fine bands, defocus removes it.
 
     Args:
         bands_BKCHW: Bands of values in [-1, 1].
         cell: Side of the squares that energies are averaged over, in pixels.
 
     Returns:
-        ``(B, K, H / cell, W / cell)``: logarithms of mean squares, summed over channels, brought near [-3, 1].
+        ``(B, K, H / cell, W / cell)``: ``log(mean square, summed over channels) / 3 + 2``, in [-2.6, 2.4].
     """
     energy_BKHW = bands_BKCHW.square().sum(2)
     return (F.avg_pool2d(energy_BKHW, cell) + ENERGY_FLOOR).log() / 3 + 2
 
 
 def detail_difference(image_BCHW: Tensor, wanted_BCHW: Tensor) -> Tensor:
-    """How differently much fine detail two pictures hold, place by place, whichever detail it is; a scalar.
+    """Difference in the local amount of fine detail between two pictures, whatever the detail is; a scalar.
 
-    Where detail is uncertain, squared errors are least for the mean of all that it could be, which is smooth. This
-    difference is not: it is least where a picture is as sharp here and as soft there as the wanted one.
+    Where detail is uncertain, the squared error is least for the mean of all possible details, which is smooth. This
+    difference is least for a picture that is as sharp in each place as the wanted one.
 
     Returns:
         Mean absolute difference of :func:`band_energies`: 0.23 where one picture has twice the energy of the other.
@@ -91,12 +91,12 @@ def detail_difference(image_BCHW: Tensor, wanted_BCHW: Tensor) -> Tensor:
     return (one - other).abs().mean()
 
 
-def equal_contrast(bands_BKHW: Tensor, cell: int) -> Tensor:
-    """Bands over their root mean square nearby, so that faint edges show their shape as clearly as strong ones.
+def normalise_contrast(bands_BKHW: Tensor, cell: int) -> Tensor:
+    """Local contrast normalisation: bands divided by their root mean square (over bands) nearby; of the same shape.
 
     Args:
         bands_BKHW: Bands of one channel, values in [-1, 1].
-        cell: Side of the squares that contrast is averaged over, in pixels; interpolated bilinearly between them.
+        cell: Side in pixels of the squares that mean squares are taken over, interpolated bilinearly between them.
     """
     energy_B1hw = F.avg_pool2d(bands_BKHW.square().sum(1, keepdim=True), cell) + ENERGY_FLOOR
     energy = F.interpolate(energy_B1hw, size=bands_BKHW.shape[-2:], mode="bilinear", align_corners=False)
@@ -104,10 +104,10 @@ def equal_contrast(bands_BKHW: Tensor, cell: int) -> Tensor:
 
 
 def band_losses(radius_B1HW: Tensor, radii: Sequence[float], cell: int) -> Tensor:
-    """Which share of each band a blur takes away: of a band between two radii, as far as the blur's lies between them.
+    """Share of each band that a blur removes: 0 up to the band's lower radius, 1 from its upper one, linear between.
 
     Args:
-        radius_B1HW: Of the blur, in the unit of ``radii``; below 0 nothing is taken.
+        radius_B1HW: Radius of the blur, in the unit of ``radii``; negative ones count as 0.
         radii: Of the bands, growing.
         cell: Side of the squares that shares are averaged over, in pixels.
 
@@ -120,6 +120,6 @@ def band_losses(radius_B1HW: Tensor, radii: Sequence[float], cell: int) -> Tenso
 
 
 def mix_bands(bands_BKCHW: Tensor, gains_BKhw: Tensor) -> Tensor:
-    """Sum of the bands, each weighted by its own coarse map, which is interpolated bilinearly; ``(B, C, H, W)``."""
+    """Sum of the bands, each weighted by its own coarse map, interpolated bilinearly; ``(B, C, H, W)``."""
     gains = F.interpolate(gains_BKhw, size=bands_BKCHW.shape[-2:], mode="bilinear", align_corners=False)
     return torch.einsum("bkchw,bkhw->bchw", bands_BKCHW, gains)

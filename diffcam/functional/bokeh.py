@@ -1,4 +1,4 @@
-"""The classical bokeh renderer in plain torch: the definition that every faster path is held to.
+"""The classical bokeh renderer in plain torch: the reference that every faster implementation is tested against.
 
 Shapes: B images, 3 channels, H rows, W columns. Radii are float pixels and are never rounded.
 """
@@ -14,16 +14,16 @@ from torch import Tensor
 from diffcam.camera import Aperture
 
 EDGE_SLOPE = 4.0
-"""Steepness of the soft edge: the weight falls from 0.98 to 0.02 within one pixel."""
+"""Slope of the disc's soft edge, per pixel: the weight falls from 0.98 to 0.02 within one pixel; BokehMe's value."""
 
 AREA_OFFSET = 0.2
-"""Added to R^2, so that a pixel in focus has a finite weight."""
+"""Square pixels added to R^2, so that a pixel in focus has a finite weight; BokehMe's value."""
 
 
 def check_bokeh_inputs(
     image_B3HW: Tensor, disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: Tensor, gamma: float
 ) -> None:
-    """Refuse what no renderer can render.
+    """Check the arguments that all renderers share.
 
     Raises:
         ValueError: If a shape, a dtype or a number does not fit.
@@ -65,7 +65,7 @@ def defocus_radius(disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: T
 
 
 def boost_highlights(image_B3HW: Tensor, disparity_B1HW: Tensor, focus_disparity_B: Tensor) -> Tensor:
-    """Brighten what is bright and out of focus by up to 40 %, as clipped highlights would have been.
+    """Brighten what is bright and out of focus by up to 40 %, to imitate clipped highlights (BokehMe's formula).
 
     Args:
         image_B3HW: Display values in [0, 1].
@@ -109,11 +109,11 @@ def polygon_ratio(dy: Tensor, dx: Tensor, aperture: Aperture) -> Tensor:
 
 
 def cat_eye_shift(radius_B1HW: Tensor, cat_eye: float) -> tuple[Tensor, Tensor]:
-    """Where the barrel's edge cuts the blur disc: the centre of a second disc of the same radius.
+    """Mechanical vignetting: displacement of the second disc, of the same radius, that clips each blur disc.
 
-    The disc that a source leaves is cut to the part that lies inside this second disc, displaced along the line
-    through the image centre by ``cat_eye * R`` in a corner and proportionally less inside. Blur behind the focus
-    plane is upside down, so the displacement is inward there and outward in front of it.
+    Only the intersection of both discs passes the lens barrel. The second one is displaced along the line through the
+    image centre by ``cat_eye * R`` in a corner and in proportion elsewhere: inward behind the focus plane, where blur
+    is upside down, and outward in front of it.
 
     Args:
         radius_B1HW: Signed radius, positive in front of the focus plane.
@@ -129,15 +129,10 @@ def cat_eye_shift(radius_B1HW: Tensor, cat_eye: float) -> tuple[Tensor, Tensor]:
     return cat_eye * radius_B1HW * y_H1, cat_eye * radius_B1HW * x_W
 
 
-def _overlap(offset: int, size: int) -> tuple[slice, slice]:
-    """Slices of the sources, and of the receivers ``offset`` further on, that both lie inside ``size``."""
-    return slice(max(0, -offset), min(size, size - offset)), slice(max(0, offset), min(size, size + offset))
-
-
 def scatter_discs(
     light_BCHW: Tensor, radius_B1HW: Tensor, strength_B1HW: Tensor, aperture: Aperture
 ) -> tuple[Tensor, Tensor]:
-    """Spread every pixel over its blur disc and sum up colours and weights, in whatever order of depth.
+    """Spread every pixel over its blur disc and sum colours and weights per receiving pixel; depth order plays no part.
 
     A source of radius R reaches a square of half-width ``trunc(R) + 1``; at distance r its weight is
     ``strength * (0.5 + 0.5 tanh(4 (R - r)))``.
@@ -161,26 +156,27 @@ def scatter_discs(
     ratio = polygon_ratio(offsets[:, None], offsets, aperture).tolist()
     for dy in range(-min(limit, height - 1), min(limit, height - 1) + 1):
         for dx in range(-min(limit, width - 1), min(limit, width - 1) + 1):
-            (rows, rows_to), (columns, columns_to) = _overlap(dy, height), _overlap(dx, width)
-            source = (..., rows, columns)
+            # Sources, and receivers dy rows below and dx columns right of them, that both lie inside the image.
+            source = (..., slice(max(0, -dy), height - max(0, dy)), slice(max(0, -dx), width - max(0, dx)))
+            receiver = (..., slice(max(0, dy), height + min(0, dy)), slice(max(0, dx), width + min(0, dx)))
             inset = size_B1HW[source] * ratio[dy + limit][dx + limit] - math.hypot(dy, dx)
             if aperture.cat_eye > 0:
                 from_cut = torch.hypot(dy - shift_y[source], dx - shift_x[source])
                 inset = torch.minimum(inset, size_B1HW[source] - from_cut)
             weight = (0.5 + 0.5 * torch.tanh(EDGE_SLOPE * inset)) * strength_B1HW[source]
             weight = weight * (reach_B1HW[source] >= max(abs(dy), abs(dx)))
-            light_sum[..., rows_to, columns_to] += weight * light_BCHW[source]
-            weight_sum[..., rows_to, columns_to] += weight
+            light_sum[receiver] += weight * light_BCHW[source]
+            weight_sum[receiver] += weight
     return light_sum, weight_sum
 
 
 def disc_strength(radius: Tensor) -> Tensor:
-    """Weight inside a blur disc, of its area: ``1 / (R^2 + 0.2)``."""
+    """Weight inside a blur disc, inverse to its area: ``1 / (R^2 + 0.2)``."""
     return 1 / (radius.square() + AREA_OFFSET)
 
 
 Scatter = Callable[[Tensor, Tensor, Tensor, Aperture], tuple[Tensor, Tensor]]
-"""``scatter_discs``, or a faster form of it."""
+"""Type of :func:`scatter_discs` and of its faster implementations."""
 
 
 def render_classical(
@@ -193,7 +189,7 @@ def render_classical(
     highlights: bool,
     scatter: Scatter,
 ) -> Tensor:
-    """What all paths of the classical renderer share around their ``scatter``; see ``render_bokeh_reference``."""
+    """The classical renderer with a given ``scatter``; other arguments as in :func:`render_bokeh_reference`."""
     radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
     if highlights:
         image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)

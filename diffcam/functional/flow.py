@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 SMALLEST_TIMESTEP = 1e-3
-"""Velocities are errors over timesteps, which are kept from nothing."""
+"""Least timestep that a velocity is divided by, so that it stays finite near 0; chosen."""
 
 
 def per_sample(scalar_B: Tensor, like: Tensor) -> Tensor:

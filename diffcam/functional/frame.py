@@ -1,4 +1,4 @@
-"""How a photo of any size and aspect sits in the model's frame: scaled, padded, never stretched or cropped."""
+"""Fitting a photo of any size and aspect into the model's frame: scaled and padded, never stretched or cropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 def resize(image_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scale to ``size`` (height, width) by antialiased bicubic interpolation; the input's range is not left.
+    """Scale to ``size`` (height, width) by antialiased bicubic interpolation, clamped to [0, 1].
 
     Args:
         image_BCHW: ``(B, C, H, W)`` values in [0, 1].
@@ -22,7 +22,7 @@ def resize(image_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def same_frame(size: tuple[int, int], other: tuple[int, int], tolerance: float = 0.02) -> bool:
-    """Whether two sizes (height, width) have one aspect, and can so be of one frame; rounding is put up with."""
+    """Whether two sizes (height, width) have the same aspect up to a relative tolerance, which covers rounding."""
     return abs(size[1] * other[0] - size[0] * other[1]) <= tolerance * size[0] * other[1]
 
 
@@ -46,7 +46,7 @@ class Frame:
     def fit(cls, size: tuple[int, int], short_side: int, multiple: int, long_side: int | None = None) -> Frame:
         """Scale so that the short side is the trained one, unless the long side would pass its limit.
 
-        Photos down to half the trained size are taken as they are: what enlarges them shows as blur.
+        Photos down to half the trained size keep their size: enlarging blurs, and the model would undo that blur.
 
         Args:
             size: Height and width of the photo, at least 1.
@@ -71,13 +71,13 @@ class Frame:
         )
 
     def to_model(self, image_BCHW: Tensor) -> Tensor:
-        """Scale a full-size image or map and pad it by its last row and column: ``(B, C, *padded)``."""
+        """Scale a full-size image or map and pad it by repeating its last row and column: ``(B, C, *padded)``."""
         scaled = resize(image_BCHW, self.content)
         down, right = self.padded[0] - self.content[0], self.padded[1] - self.content[1]
         return F.pad(scaled, (0, right, 0, down), mode="replicate")
 
     def from_model(self, frame_BCHW: Tensor) -> Tensor:
-        """Take the padding off what the model returned: ``(B, C, *content)``."""
+        """Crop the padding off an image in the model's frame: ``(B, C, *content)``."""
         return frame_BCHW[..., : self.content[0], : self.content[1]]
 
     def focus(self, focus: tuple[float, float]) -> tuple[float, float]:
@@ -85,5 +85,5 @@ class Frame:
         return focus[0] * self.content[1] / self.padded[1], focus[1] * self.content[0] / self.padded[0]
 
     def bokeh(self, level: float) -> float:
-        """The level to ask the model for: lower where the photo is solved below the trained size."""
+        """Bokeh level in the frame: scaled by the frame's short side over the trained one."""
         return level * min(self.content) / self.short_side

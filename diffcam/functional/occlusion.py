@@ -5,11 +5,11 @@ Three ideas, all linear in the light:
 *Coverage.* A source of radius R spreads an opacity of 1 over its disc, so that the discs of a closed surface add up to
 1 wherever it is seen, however they differ in radius.
 
-*Order.* Sources are taken in layers from near to far; each layer covers what is left open by those before it, and no
-more. Coverages add, they do not multiply: neighbouring layers of one sloping surface then meet without a seam. So a
-sharp subject is closed to the blurred light behind it, and a blurred near object is open at its rim.
+*Order.* Sources are composited in layers from near to far; each layer covers at most what those before it leave open.
+Coverages add, they do not multiply: neighbouring layers of one sloping surface then meet without a seam. So a sharp
+subject blocks the blurred light behind it, and a blurred near object is translucent at its rim.
 
-*Hidden surfaces.* What an object hides close to its outline is taken to continue what is visible beside it.
+*Hidden surfaces.* What an object hides close to its outline is assumed to continue what is visible beside it.
 
 B images, H rows, W columns. Radii are signed pixels, positive in front of the focus plane.
 """
@@ -34,22 +34,22 @@ from diffcam.functional.bokeh import (
     scatter_discs,
 )
 
-LAYERS = 16
-"""Depths that are told apart, at most; never finer than a pixel of radius."""
+MAX_LAYERS = 16
+"""Most layers of depth, none thinner than a pixel of radius; measured: 8 to 32 are equal (docs/log.md, "Occlusion")."""
 
-STEP = 2.0
-"""Pixels of radius by which two surfaces must differ at an outline for one to hide the other."""
+OUTLINE_STEP = 2.0
+"""Step of the radius at an outline, pixels, above which the near surface hides the far one; measured (as above)."""
 
 
 def disc_weight(radius_B1HW: Tensor, aperture: Aperture) -> Tensor:
-    """Sum of a disc's soft weights over the pixels: strength 1 / this makes a source's opacities add up to 1.
+    """Sum of a disc's soft weights over the pixels; its inverse is the strength with which opacities add up to 1.
 
     Args:
         radius_B1HW: Signed radius in pixels.
         aperture: Shape of the opening.
 
     Returns:
-        ``(B, 1, H, W)``; below 8 pixels of radius the grid's own sum, above them the area of the soft disc.
+        ``(B, 1, H, W)``; below 8 pixels of radius the sum over the pixel grid, above the area of the soft disc.
     """
     size, steps, tabled = radius_B1HW.abs(), 64, 8
     radius_R11 = torch.arange(tabled * steps + 1, dtype=torch.float64)[:, None, None] / steps
@@ -72,7 +72,11 @@ def disc_weight(radius_B1HW: Tensor, aperture: Aperture) -> Tensor:
 
 
 def inside_share(size_B: Tensor, length: int) -> Tensor:
-    """Share of a disc of radius ``size`` that lies between two edges ``length`` apart; ``(B, length)``, by centre."""
+    """Share of a disc of radius ``size`` inside a strip ``length`` pixels wide, by the pixel of its centre.
+
+    Returns:
+        ``(B, length)``.
+    """
     centre = torch.arange(length, dtype=size_B.dtype, device=size_B.device) + 0.5
     t = torch.stack([centre, length - centre])[:, None] / size_B.clamp_min(0.5)[:, None]
     t = t.clamp_max(1)
@@ -80,19 +84,22 @@ def inside_share(size_B: Tensor, length: int) -> Tensor:
 
 
 def _last_outline(radius_B1HW: Tensor, axis: int) -> Tensor:
-    """Last position up to each pixel along an axis where a nearer surface begins, -1 where none does; ``(B, 1, H, W)``.
+    """Position along an axis of the last outline before each pixel where a nearer surface begins; -1: there is none.
 
-    The position is two pixels before a step, clear of the outline's own mixed pixel.
+    It is two pixels before the step of the radius, clear of the outline's antialiased pixel. Shape ``(B, 1, H, W)``.
     """
     length = radius_B1HW.shape[axis]
     ahead = torch.arange(length, device=radius_B1HW.device)
     one, two = (radius_B1HW.index_select(axis, (ahead + k).clamp_max(length - 1)) - radius_B1HW for k in (1, 2))
     position = ahead[:, None] if axis == -2 else ahead
-    return torch.where((two > STEP) & (one <= STEP), position, -1).cummax(axis).values
+    return torch.where((two > OUTLINE_STEP) & (one <= OUTLINE_STEP), position, -1).cummax(axis).values
 
 
-def _beside(radius_B1HW: Tensor, axis: int, backwards: bool) -> tuple[Tensor, Tensor]:
-    """Flat index of the pixel beside the nearest outline in one direction, and its distance (inf: nothing hidden)."""
+def _nearest_outside(radius_B1HW: Tensor, axis: int, backwards: bool) -> tuple[Tensor, Tensor]:
+    """Flat index of the pixel just outside the nearest outline in one direction, and its distance.
+
+    The distance is infinite where nothing is hidden.
+    """
     height, width = radius_B1HW.shape[-2:]
     along = torch.arange(radius_B1HW.shape[axis], device=radius_B1HW.device)
     along = along[:, None] if axis == -2 else along
@@ -105,29 +112,29 @@ def _beside(radius_B1HW: Tensor, axis: int, backwards: bool) -> tuple[Tensor, Te
     index = flat + (found.clamp_min(0) - along) * (width if axis == -2 else 1)
     there = radius_B1HW.flatten(1).gather(1, index.flatten(1)).view_as(radius_B1HW)
     distance = (found - along).abs().to(radius_B1HW)
-    # Farther in, neither the object's rim opens up nor the blur behind it comes out.
+    # Farther in, the object's rim is opaque and the blur behind it does not reach out.
     reach = torch.maximum(radius_B1HW.abs(), there.abs()) + 3
-    hidden = (found >= 0) & (radius_B1HW - there > STEP) & (distance <= reach)
+    hidden = (found >= 0) & (radius_B1HW - there > OUTLINE_STEP) & (distance <= reach)
     return index, torch.where(hidden, distance, math.inf)
 
 
 def hidden_surface(light_B3HW: Tensor, radius_B1HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What lies behind an object close to its outline: the farther surface beside it, continued.
+    """Light and radius behind an object close to its outline: those of the farther surface beside it.
 
-    The surfaces beside the nearest outlines in the four directions of the grid are looked up; those that agree with
-    the closest are averaged with weights 1 / distance^2.
+    The surfaces outside the nearest outlines in the four directions of the grid are looked up; those whose radius
+    agrees with the closest one's are averaged with weights 1 / distance^2.
 
     Returns:
         Light ``(B, 3, H, W)`` and radius ``(B, 1, H, W)`` of the hidden surface, and where there is one (bool).
     """
-    found = [_beside(radius_B1HW, axis, backwards) for axis in (-2, -1) for backwards in (False, True)]
+    found = [_nearest_outside(radius_B1HW, axis, backwards) for axis in (-2, -1) for backwards in (False, True)]
     index_4BN, distance_4BN = (torch.stack(tensors).flatten(2) for tensors in zip(*found, strict=True))
     has_hidden = distance_4BN.amin(0) < math.inf
     # From here on only the M pixels that hide something.
     batch, place = has_hidden.nonzero(as_tuple=True)
     index_4M, distance_4M = index_4BN[:, batch, place], distance_4BN[:, batch, place]
     radius_4M = radius_B1HW.flatten(1)[batch, index_4M]
-    agrees = (radius_4M - radius_4M.gather(0, distance_4M.argmin(0, keepdim=True))).abs() < STEP
+    agrees = (radius_4M - radius_4M.gather(0, distance_4M.argmin(0, keepdim=True))).abs() < OUTLINE_STEP
     weight_4M = torch.where(agrees, 1 / distance_4M.square(), 0)
     weight_4M = weight_4M / weight_4M.sum(0)
     light_BN3 = light_B3HW.flatten(2).mT
@@ -139,13 +146,13 @@ def hidden_surface(light_B3HW: Tensor, radius_B1HW: Tensor) -> tuple[Tensor, Ten
 
 
 def composite_layers(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture, scatter: Scatter) -> Tensor:
-    """Light that reaches each pixel from the layers in front of one another, near to far.
+    """Spread the light layer by layer and composite the layers from near to far.
 
     Args:
-        light_B3HW: Linear light of what is seen from the middle of the lens.
+        light_B3HW: Linear light as seen through the centre of the lens.
         radius_B1HW: Signed radius in pixels.
         aperture: Shape of the opening.
-        scatter: ``functional.bokeh.scatter_discs`` or a faster form of it.
+        scatter: ``functional.bokeh.scatter_discs`` or a faster implementation.
 
     Returns:
         Linear light ``(B, 3, H, W)``.
@@ -154,7 +161,7 @@ def composite_layers(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture
     hidden_light, hidden_radius, has_hidden = hidden_surface(light_B3HW, radius_B1HW)
     nearest = radius_B1HW.amax((1, 2, 3), keepdim=True)
     depth = (nearest - radius_B1HW.amin((1, 2, 3), keepdim=True)).clamp_min(1e-6)
-    layers = min(LAYERS, max(1, math.ceil(float(depth.max()))))
+    layers = min(MAX_LAYERS, max(1, math.ceil(float(depth.max()))))
     layer_of, hidden_layer = (
         ((nearest - radius) / depth * layers).long().clamp(0, layers - 1) for radius in (radius_B1HW, hidden_radius)
     )
@@ -168,7 +175,7 @@ def composite_layers(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture
             torch.where(seen, strength, hidden_strength * hidden),
             aperture,
         )
-        # At the frame's edge discs from outside it are missing: what is there is scaled up.
+        # Near the frame's edge discs from outside are missing: opacity is divided by the share of discs inside.
         size_B = (nearest - (layer + 0.5) / layers * depth).abs().flatten()
         share = inside_share(size_B, height)[:, None, :, None] * inside_share(size_B, width)[:, None, None, :]
         covered = torch.minimum(opacity / share, still_open)
@@ -189,8 +196,8 @@ def render_occlusion(
 ) -> Tensor:
     """Blur an all-in-focus image with near surfaces in front of far ones.
 
-    Arguments, result and errors as ``functional.bokeh.render_bokeh_reference``; a pixel whose layers stay open is
-    filled with what reaches it.
+    Arguments, result and errors as ``functional.bokeh.render_bokeh_reference``; a pixel whose coverages add up to less
+    than 1 is divided by their sum.
     """
     radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
     if highlights:

@@ -34,7 +34,7 @@ def stack_masks(images: Sequence[Tensor]) -> Tensor:
 
 
 def downsample_masks(masks_nB1HW: Tensor, height: int, width: int) -> Tensor:
-    """Bring masks to the latent grid: antialiased bilinear, so values become continuous (the m of paper eq. 5)."""
+    """Resize masks to the latent grid, antialiased bilinear, so values become continuous (the m of paper eq. 5)."""
     if masks_nB1HW.shape[-2:] == (height, width):
         return masks_nB1HW
     stack, batch = masks_nB1HW.shape[:2]
@@ -57,5 +57,5 @@ def stacking_loss(masks_nB1HW: Tensor, targets_nBCHW: Tensor, predictions_nBCHW:
 
 
 def sharpness_weighted_loss(masks_nB1HW: Tensor, targets_nBCHW: Tensor, predictions_nBCHW: Tensor) -> Tensor:
-    """What is left of :func:`stacking_loss` without products of two branches: mean of ``sum_i (m_i (v_i - X_i))^2``."""
+    """:func:`stacking_loss` without its products of two branches: mean of ``sum_i (m_i (v_i - X_i))^2``; a scalar."""
     return (masks_nB1HW * (targets_nBCHW - predictions_nBCHW)).square().sum(dim=0).mean()

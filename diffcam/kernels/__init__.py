@@ -1,4 +1,4 @@
-"""The renderer's public function and its fast paths, each held to ``diffcam.functional.bokeh``."""
+"""The renderer's public function and its fast backends, each tested against ``diffcam.functional.bokeh``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from diffcam.kernels.scatter import scatter_discs
 __all__ = ["MODES", "render_bokeh"]
 
 MODES = {"classical": render_classical, "occlusion": render_occlusion}
-"""What the renderer can do, by the name that users give."""
+"""Rendering functions by the name of their mode, as users give it."""
 
 
 def render_bokeh(

@@ -21,18 +21,6 @@ from diffcam.functional.bokeh import polygon_ratio
 from diffcam.kernels.spans import EDGE, Shape, gather_rows, scatter_rows
 
 
-def _shape(aperture: Aperture, radius: Tensor) -> Shape | None:
-    """What ``scatter_rows`` wants to know of an opening; rows and columns of the table count back from its end."""
-    if aperture.blades == 0 and aperture.cat_eye == 0:
-        return None
-    reach, (height, width) = int(radius.abs().max()) + 1, radius.shape[-2:]
-    far_y, far_x = min(reach, height - 1), min(reach, width - 1)
-    offset_y, offset_x = (np.roll(np.arange(-far, far + 1), -far) for far in (far_y, far_x))
-    ratio = polygon_ratio(torch.from_numpy(offset_y)[:, None], torch.from_numpy(offset_x), aperture).numpy()
-    smallest = math.cos(math.pi / aperture.blades) if aperture.blades else 1.0
-    return ratio, smallest, aperture.cat_eye
-
-
 def _run(
     rows_of_one: Callable[..., None],
     values: Tensor,
@@ -42,7 +30,15 @@ def _run(
     out: list[Tensor],
 ) -> None:
     """Run a compiled function over all images, each in as many bands of rows as torch has threads."""
-    height, threads, shape = radius.shape[-2], torch.get_num_threads(), _shape(aperture, radius)
+    (height, width), threads = radius.shape[-2:], torch.get_num_threads()
+    shape: Shape | None = None
+    if aperture.blades or aperture.cat_eye:
+        # Rows and columns of the table are offsets; negative ones count back from its end.
+        reach = int(radius.abs().max()) + 1
+        far_y, far_x = min(reach, height - 1), min(reach, width - 1)
+        offset_y, offset_x = (torch.from_numpy(np.roll(np.arange(-far, far + 1), -far)) for far in (far_y, far_x))
+        smallest = math.cos(math.pi / aperture.blades) if aperture.blades else 1.0
+        shape = polygon_ratio(offset_y[:, None], offset_x, aperture).numpy(), smallest, aperture.cat_eye
     edges = np.linspace(0, height, min(threads, height) + 1).astype(int).tolist()
     sources, radii, strengths = values.numpy(), radius.numpy(), strength.numpy()
     results = [tensor.numpy() for tensor in out]
@@ -56,14 +52,13 @@ def _run(
             rows_of_one(*job)
         return
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(lambda job: rows_of_one(*job), jobs):
-            pass
+        list(pool.map(lambda job: rows_of_one(*job), jobs))
 
 
 def scatter(
     light_B3HW: Tensor, radius_B1HW: Tensor, strength_B1HW: Tensor, aperture: Aperture
 ) -> tuple[Tensor, Tensor]:
-    """As ``functional.bokeh.scatter_discs`` on the CPU, float32, without autograd."""
+    """``functional.bokeh.scatter_discs`` on the CPU, float32, without autograd."""
     light, radius, strength = light_B3HW.contiguous(), radius_B1HW.contiguous(), strength_B1HW.contiguous()
     light_sum, weight_sum = torch.empty_like(light), torch.empty_like(radius)
     _run(scatter_rows, light, radius, strength, aperture, [light_sum, weight_sum[:, 0]])
@@ -71,7 +66,7 @@ def scatter(
 
 
 def gather(grad_B3HW: Tensor, radius_B1HW: Tensor, strength_B1HW: Tensor, aperture: Aperture) -> Tensor:
-    """Gradient of ``scatter`` with respect to its light, from that of its light sum."""
+    """Gradient of :func:`scatter` with respect to the light, given the gradient with respect to the sum of light."""
     grad, radius, strength = grad_B3HW.contiguous(), radius_B1HW.contiguous(), strength_B1HW.contiguous()
     result = torch.empty_like(grad)
     _run(gather_rows, grad, radius, strength, aperture, [result])

@@ -21,10 +21,10 @@ from diffcam.camera import Aperture
 from diffcam.functional.bokeh import EDGE_SLOPE, polygon_ratio
 
 TILE = 16
-"""Side in pixels of the square that a program computes."""
+"""Side in pixels of the square that one Triton program computes; chosen."""
 
 TILES_AT_ONCE = 256
-"""How many tiles a program asks at once how far their discs reach."""
+"""Tiles whose reach a program loads in one step, while it looks for discs that reach its own tile; chosen."""
 
 
 @triton.jit
@@ -61,7 +61,7 @@ def _disc_weight(  # type: ignore[no-untyped-def]
 def _farthest(  # type: ignore[no-untyped-def]
     reaches, tile_y, tile_x, tall, wide, tile: tl.constexpr, at_once: tl.constexpr
 ):
-    """The longest reach of the tiles whose discs may come as far as this one."""
+    """Longest reach, pixels, among the tiles whose discs can reach this one."""
     farthest = tl.max(tl.zeros((at_once,), tl.int32), axis=0)
     for first in range(0, tall * wide, at_once):
         other = first + tl.arange(0, at_once)
@@ -138,7 +138,7 @@ def _disc_kernel(  # type: ignore[no-untyped-def]
 def _launch(
     values: Tensor, radius: Tensor, strength: Tensor, aperture: Aperture, adjoint: bool
 ) -> tuple[Tensor, Tensor]:
-    """Run the kernel over a batch; the second tensor is left empty by the adjoint."""
+    """Run the kernel over a batch: sums of light and of weights; of the adjoint, the second is undefined."""
     batch, _, height, width = values.shape
     values, radius, strength = values.contiguous(), radius.contiguous(), strength.contiguous()
     height_t, width_t = triton.cdiv(height, TILE), triton.cdiv(width, TILE)
@@ -175,10 +175,10 @@ def _launch(
 def scatter(
     light_B3HW: Tensor, radius_B1HW: Tensor, strength_B1HW: Tensor, aperture: Aperture
 ) -> tuple[Tensor, Tensor]:
-    """As ``functional.bokeh.scatter_discs`` on the GPU, float32, without autograd."""
+    """``functional.bokeh.scatter_discs`` on the GPU, float32, without autograd."""
     return _launch(light_B3HW, radius_B1HW, strength_B1HW, aperture, adjoint=False)
 
 
 def gather(grad_B3HW: Tensor, radius_B1HW: Tensor, strength_B1HW: Tensor, aperture: Aperture) -> Tensor:
-    """Gradient of ``scatter`` with respect to its light, from that of its light sum."""
+    """Gradient of :func:`scatter` with respect to the light, given the gradient with respect to the sum of light."""
     return _launch(grad_B3HW, radius_B1HW, strength_B1HW, aperture, adjoint=True)[0]

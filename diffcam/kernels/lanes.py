@@ -9,10 +9,13 @@ from numba import types
 from numba.extending import intrinsic
 
 LANES = 4
+"""Numbers of one vector: red, green, blue and weight."""
+
 _intrinsic: Any = intrinsic
 """Untyped: numba's annotation counts the typing context among the arguments of a call."""
 
 ZERO = ir.Constant(ir.IntType(64), 0)
+"""Index of the first number of an array, as an LLVM constant."""
 
 
 def _splat(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:

@@ -17,21 +17,22 @@ from diffcam.functional.bokeh import EDGE_SLOPE
 from diffcam.kernels.lanes import LANES, add_difference, add_lanes
 
 OUTSIDE, INSIDE = 1.5, 1.0
-"""Pixels outside and inside the edge within which weights come from the profile; beyond, they are 0 (from 6e-6) or 1
-(from 0.9997). ``OUTSIDE`` must exceed the square root of 2: all that a source in focus reaches."""
+"""Pixels outside and inside the disc's edge within which weights come from the profile; beyond, they are 0 (exactly:
+at most 6e-6) and 1 (at least 0.9997). ``OUTSIDE`` must exceed the square root of 2, the distance of the farthest pixel
+that a source in focus reaches. Measured: docs/log.md, "Spans"."""
 
 STEP = 256
-"""Entries of the profile per pixel."""
+"""Entries of the profile per pixel; chosen."""
 
 EDGE = 0.5 + 0.5 * np.tanh(EDGE_SLOPE * (np.arange(round((OUTSIDE + INSIDE) * STEP) + 2) / STEP - OUTSIDE))
-"""The edge profile: weight against inset, the depth inside the disc, from ``-OUTSIDE`` on."""
+"""The edge profile: weight by inset (distance inside the edge), from ``-OUTSIDE`` on, ``STEP`` entries a pixel."""
 
 Array = np.ndarray
 Tables = tuple[Array, Array]
-"""The edge profile, and distances by offset in entries of it."""
+"""The edge profile, and the distance of each offset in units of its entries."""
 
 Shape = tuple[Array, float, float]
-"""Of an opening that is not round: the polygon's ratio by offset, the smallest ratio, and the cat-eye."""
+"""Shape of an opening that is not round: the polygon's ratio by offset, its smallest value, and the cat-eye."""
 
 _jit = numba.njit(nogil=True, fastmath=True, error_model="numpy", cache=True)
 _inline = numba.njit(inline="always", nogil=True, fastmath=True, error_model="numpy")
@@ -207,7 +208,7 @@ def scatter_rows(
         radius: ``(H, W)``, signed.
         strength: ``(H, W)``, weight inside the disc; 0 leaves a source out.
         edge: ``EDGE``.
-        shape: Of the opening; None is round.
+        shape: Shape of the opening; None is round.
         first: First row to make.
         last: Row after the last one.
         light_sum: ``(3, H, W)``, written.

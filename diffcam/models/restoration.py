@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffcam.camera import Aperture
-from diffcam.functional.blur_stack import band_energies, blur_bands, equal_contrast
+from diffcam.functional.blur_stack import band_energies, blur_bands, normalise_contrast
 from diffcam.functional.bokeh import disc_strength, display_to_linear, linear_to_display
 from diffcam.functional.deconvolution import richardson_lucy_steps
-from diffcam.functional.defocus_fit import fit_lens, local_radius, log_likelihoods, of_radius, radius_at
+from diffcam.functional.defocus_fit import interpolate_at, local_radius, log_likelihoods, radius_at, radius_curve
 from diffcam.kernels.scatter import gather_discs, scatter_discs
 
 BANDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
@@ -135,7 +135,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
         """How likely each cell of a photo was blurred with each of :data:`RADII`, ``(B, K, H / CELL, W / CELL)``."""
         bands = blur_bands(image_B3HW, BANDS)
         brightness = F.avg_pool2d(image_B3HW.mean(1, keepdim=True), CELL)
-        shapes = self.shapes(equal_contrast(bands.mean(2), CELL))
+        shapes = self.shapes(normalise_contrast(bands.mean(2), CELL))
         features = torch.cat([band_energies(bands, CELL), brightness, shapes], dim=1)
         for number, layer in enumerate(self.layers):
             found = F.gelu(layer(features))
@@ -152,8 +152,8 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
         """
         logits = self.logits(image_B3HW)
         table = log_likelihoods(logits, self.shares)
-        by_lens = radius_at(fit_lens(table, F.avg_pool2d(disparity_B1HW, CELL), self.radii), disparity_B1HW)
-        explained = of_radius(table, F.avg_pool2d(by_lens, CELL), self.radii) - table.amax(dim=1, keepdim=True)
+        by_lens = radius_at(radius_curve(table, F.avg_pool2d(disparity_B1HW, CELL), self.radii), disparity_B1HW)
+        explained = interpolate_at(table, F.avg_pool2d(by_lens, CELL), self.radii) - table.amax(dim=1, keepdim=True)
         by_depth = explained.mean((1, 2, 3)) > -DEPTH_MARGIN
         by_place = local_radius(logits.log_softmax(dim=1), self.radii)
         by_place = F.interpolate(by_place, size=by_lens.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""One loader for disparity maps, whatever program wrote them."""
+"""Reading disparity and depth maps: PNG, TIFF, PFM, OpenEXR and NumPy files."""
 
 from __future__ import annotations
 
@@ -117,13 +117,13 @@ def read_disparity(path: str | Path, *, inverse: bool = False, fill: bool = Fals
 
 
 def resize_disparity(disparity_1HW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring a map to another size; disparity edges stay edges where it grows."""
+    """Resize a map: area average where it shrinks, nearest neighbour where it grows, so that edges stay sharp."""
     shrinks = size[0] <= disparity_1HW.shape[1] and size[1] <= disparity_1HW.shape[2]
     return F.interpolate(disparity_1HW[None], size, mode="area" if shrinks else "nearest-exact")[0]
 
 
 def _read(path: Path) -> np.ndarray:
-    """The map as it lies in the file, (H, W), refused if it cannot be one."""
+    """The map as stored, (H, W) of real numbers."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise DiffcamError(f"{path}: not a disparity map; use {', '.join(_READERS)}")
@@ -142,7 +142,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _finite(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.ndarray:
-    """The map as float32 disparity without holes, refused if it has some that are not to be filled."""
+    """The map as float32 disparity without holes, which are filled if asked and refused otherwise."""
     values = values.astype(np.float32)
     if inverse:
         if np.nanmin(values) <= 0:
@@ -157,7 +157,7 @@ def _finite(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.nda
 
 
 def _check_size(*sides: int) -> None:
-    """Refuse what is larger than any map, by its header.
+    """Refuse sizes beyond ``MAX_PIXELS``, as a header claims them.
 
     Raises:
         ValueError: Naming the size.
@@ -228,3 +228,4 @@ _READERS: dict[str, Callable[[Path], np.ndarray]] = {
 }
 
 DISPARITY_SUFFIXES = tuple(_READERS)
+"""Suffixes of the formats that can be read."""

@@ -18,15 +18,17 @@ from torch import Tensor
 from diffcam.errors import DiffcamError
 
 MAX_PIXELS = 120_000_000
-"""Larger photos are refused before a pixel is decoded: a file of a few kilobytes can claim gigabytes."""
+"""Most pixels of a photo; larger ones are refused before decoding, as a small file can claim gigabytes; chosen."""
 
 READABLE_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "PPM")
-"""Pillow's plain raster formats. The others either are no photos or start programs (EPS runs Ghostscript)."""
+"""Pillow's raster formats for photos; others are no photos or start programs (EPS runs Ghostscript)."""
 
 XMP_TAG = 700
-"""EXIF and TIFF tag of the XMP packet."""
+"""EXIF and TIFF tag of the XMP packet (XMP specification, part 3)."""
 
 _ORIENTATION, _PLANAR_CONFIGURATION, _BITS_PER_SAMPLE = 274, 284, 258
+"""TIFF tags (TIFF 6.0)."""
+
 # In a TIFF, EXIF shares its directory with the tags that say where and how the pixels are stored; and thumbnails,
 # colour profile and XMP have places of their own.
 # fmt: off
@@ -39,7 +41,7 @@ _LAYOUT_TAGS = frozenset([
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """One photo, ready to work on, and what must come back when it is saved.
+    """One photo as 8-bit RGB, and what is restored when a result is saved.
 
     Args:
         image: RGB, 8 bits, upright (any EXIF orientation is applied).
@@ -68,17 +70,29 @@ class Photo:
         Raises:
             DiffcamError: If the image is too large, or its numbers cannot be read as colours.
         """
-        _check_size(image, name)
-        depth_note = _depth_note(image, name)
+        if image.width * image.height > MAX_PIXELS:
+            raise DiffcamError(_too_large(name))
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            planar = image.tag_v2.get(_PLANAR_CONFIGURATION) == 2
+            if planar and max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8:  # Pillow would read such planes as noise
+                raise DiffcamError(
+                    f"{name}: a TIFF with separate 16-bit planes; save it with interleaved colours first"
+                )
+        # Before decoding, Pillow names more than 8 bits in the raw mode of the tiles to decode.
+        deep = (isinstance(image, ImageFile.ImageFile) and ";16" in str(image.tile[:1])) or image.mode.startswith("I")
+        depth_note = f"{name}: more than 8 bits a channel; the result has 8" if deep else None
         image.load()
         upright = ImageOps.exif_transpose(image)
         rgb, alpha, colour_note = _split(upright, name)
+        exif = image.getexif()
+        for tag in _LAYOUT_TAGS & set(exif):
+            del exif[tag]
         return cls(
             image=rgb,
             name=name,
             alpha=alpha,
             grey=upright.mode in ("1", "L", "LA", "La") or upright.mode.startswith("I"),
-            exif=_kept_exif(image),
+            exif=exif.tobytes() if len(exif) else None,
             icc_profile=None if upright.mode == "CMYK" else upright.info.get("icc_profile"),
             xmp=upright.info.get("xmp"),
             notes=tuple(note for note in (depth_note, colour_note) if note),
@@ -130,64 +144,29 @@ def open_photo(source: str | os.PathLike[str] | BinaryIO, name: str | None = Non
         raise DiffcamError(f"{name}: the image is damaged ({error}); choose an intact copy") from error
 
 
-def _kept_exif(image: Image.Image) -> bytes | None:
-    """EXIF of an image without orientation (applied), storage layout and thumbnail (of the old picture)."""
-    exif = image.getexif()
-    for tag in _LAYOUT_TAGS & set(exif):
-        del exif[tag]
-    return exif.tobytes() if len(exif) else None
-
-
 def _split(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None, str | None]:
-    """RGB, transparency and a note on what changed, from an image of any mode."""
+    """Convert an image of any mode to RGB, transparency (mode L or None) and a note on what changed (or None)."""
     if image.mode.startswith("I"):  # Pillow would clip these at 255 instead of scaling them
-        return _scale_grey(image, name), None, None
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise DiffcamError(f"{name}: grey values beyond 16 bits; save it with 8 or 16 bits first")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB"), None, None
     if image.mode == "F":
         raise DiffcamError(f"{name}: holds floating-point numbers, not display values; save it with 8 or 16 bits first")
     if image.mode == "CMYK":
-        rgb, note = _from_print(image, name)
-        return rgb, None, note
+        profile = image.info.get("icc_profile")
+        if profile is None:
+            note = f"{name}: CMYK without a colour profile; its colours are approximate, the result is RGB"
+            return image.convert("RGB"), None, note
+        converted = ImageCms.profileToProfile(
+            image, ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+        assert converted is not None  # it is only with inPlace=True
+        return converted, None, f"{name}: CMYK; the result is sRGB"
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return rgba.convert("RGB"), rgba.getchannel("A"), None
     return image.convert("RGB"), None, None
-
-
-def _scale_grey(image: Image.Image, name: str) -> Image.Image:
-    """Grey of 16 bits, or of 32 that use 16, as 8-bit RGB."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise DiffcamError(f"{name}: grey values beyond 16 bits; save it with 8 or 16 bits first")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
-
-
-def _from_print(image: Image.Image, name: str) -> tuple[Image.Image, str]:
-    """CMYK as sRGB: through its profile, or by plain arithmetic where it has none."""
-    profile = image.info.get("icc_profile")
-    if profile is None:
-        return image.convert(
-            "RGB"
-        ), f"{name}: CMYK without a colour profile; its colours are approximate, the result is RGB"
-    converted = ImageCms.profileToProfile(
-        image, ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
-    )
-    assert converted is not None  # it is only with inPlace=True
-    return converted, f"{name}: CMYK; the result is sRGB"
-
-
-def _depth_note(image: Image.Image, name: str) -> str | None:
-    """Tell of numbers wider than 8 bits: before decoding, Pillow says so in the raw mode of the tiles to decode."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        planar = image.tag_v2.get(_PLANAR_CONFIGURATION) == 2
-        if planar and max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8:  # Pillow would read such planes as noise
-            raise DiffcamError(f"{name}: a TIFF with separate 16-bit planes; save it with interleaved colours first")
-    wide = isinstance(image, ImageFile.ImageFile) and ";16" in str(image.tile[:1])
-    return f"{name}: more than 8 bits a channel; the result has 8" if wide or image.mode.startswith("I") else None
-
-
-def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise DiffcamError(_too_large(name))
 
 
 def _too_large(name: str) -> str:

@@ -18,7 +18,7 @@ from diffcam.errors import DiffcamError
 from diffcam.photo.reading import XMP_TAG, Photo
 
 WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
-"""Formats that can hold the record of how a picture was made."""
+"""Suffixes of the formats that can hold the record of how a picture was made."""
 
 RECORD_TEXT = "diffcam"
 """Key of the PNG text chunk that holds the record."""
@@ -28,7 +28,7 @@ RECORD_TAG = 0x9213
 
 
 def check_output(path: str | os.PathLike[str], like: Photo | None = None, force: bool = False) -> Path:
-    """Say whether a picture can be written here, before any work is done for it.
+    """Check that a picture can be written here, before any work is done for it.
 
     Raises:
         DiffcamError: If the suffix is not one of `WRITABLE_SUFFIXES`, the format cannot keep the photo's transparency,
@@ -104,43 +104,33 @@ def encode_photo(
         result = result.copy()
         result.putalpha(like.alpha)
     record = json.dumps(dict(metadata), default=dataclasses.asdict) if metadata is not None else None
-    options = _container_options(suffix.lower(), _exif_with(like.exif, record), like, record)
-    stream = BytesIO()
-    try:
-        result.save(stream, icc_profile=like.icc_profile, **options)
-    except (OSError, ValueError) as error:  # such as a picture wider than the format can be
-        raise DiffcamError(f"{like.name}: cannot be written as {suffix} ({error}); write a .png") from error
-    return stream.getvalue()
-
-
-def _container_options(suffix: str, exif: Image.Exif, like: Photo, record: str | None) -> dict[str, Any]:
-    """Keyword arguments of Pillow's `save` for one format."""
+    exif = Image.Exif()
+    if like.exif is not None:
+        exif.load(like.exif)
+    if record is not None:
+        exif[RECORD_TAG] = record
+    suffix = suffix.lower()
+    options: dict[str, Any] = {"exif": exif}
     if suffix == ".png":
         chunks = PngImagePlugin.PngInfo()
         if record is not None:
             chunks.add_text(RECORD_TEXT, record)
         if like.xmp is not None:
             chunks.add_itxt("XML:com.adobe.xmp", like.xmp.decode("utf-8", "replace"))
-        return {"format": "PNG", "exif": exif, "pnginfo": chunks}
-    if suffix in (".tif", ".tiff"):
+        options |= {"format": "PNG", "pnginfo": chunks}
+    elif suffix in (".tif", ".tiff"):  # uncompressed: Pillow's compressed TIFFs cannot hold EXIF
         if like.xmp is not None:
             exif[XMP_TAG] = like.xmp
-        return {"format": "TIFF", "exif": exif}  # uncompressed: Pillow's compressed TIFFs cannot hold EXIF
-    lossy: dict[str, Any] = {"exif": exif, "quality": 95}
-    if like.xmp is not None:
-        lossy["xmp"] = like.xmp
-    if suffix == ".webp":
-        return {"format": "WEBP", **lossy}
-    return {"format": "JPEG", "subsampling": "4:4:4", **lossy}
-
-
-def _exif_with(block: bytes | None, record: str | None) -> Image.Exif:
-    exif = Image.Exif()
-    if block is not None:
-        exif.load(block)
-    if record is not None:
-        exif[RECORD_TAG] = record
-    return exif
+        options |= {"format": "TIFF"}
+    else:
+        options |= {"format": "WEBP"} if suffix == ".webp" else {"format": "JPEG", "subsampling": "4:4:4"}
+        options |= {"quality": 95} if like.xmp is None else {"quality": 95, "xmp": like.xmp}
+    stream = BytesIO()
+    try:
+        result.save(stream, icc_profile=like.icc_profile, **options)
+    except (OSError, ValueError) as error:  # such as a picture wider than the format can be
+        raise DiffcamError(f"{like.name}: cannot be written as {suffix} ({error}); write a .png") from error
+    return stream.getvalue()
 
 
 def _to_image(tensor: Tensor) -> Image.Image:

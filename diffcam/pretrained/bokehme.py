@@ -1,4 +1,4 @@
-"""BokehMe's neural refinement: two small networks that mend the classical renderer where its error is large.
+"""BokehMe's neural renderer: two small networks that correct the classical renderer where its error is large.
 
 Rebuilt from the published description (Peng et al., "BokehMe: When Neural Rendering Meets Classical Rendering", CVPR
 2022) with the layer names of the released checkpoints, so that those load. B images, C channels, H rows, W columns.
@@ -20,15 +20,16 @@ from diffcam.functional.bokeh import boost_highlights, defocus_radius
 from diffcam.kernels import render_bokeh
 
 SHUFFLE = 2
-"""Both networks work at half of their input's size."""
+"""Factor of pixel unshuffling: both networks work at half of their input's size (the release's value)."""
 
 DEFOCUS_SCALE = 10.0
-"""Pixels of blur radius that the networks see as 1."""
+"""Blur radius in pixels that the networks see as 1 (the release's value)."""
 
 GAMMA_RANGE = (1.0, 5.0)
-"""Gamma is scaled to [0, 1] over this range."""
+"""Range of gamma that is scaled to [0, 1] for the networks (the release's value)."""
 
 FILES = ("arnet.pth", "iunet.pth")
+"""Names of the released checkpoints."""
 
 
 def _resize(image_BCHW: Tensor, height: int, width: int) -> Tensor:
@@ -61,7 +62,7 @@ class _BlockStack(nn.Module):
 
 
 class _ShuffleNetwork(nn.Module):
-    """What both networks share: pixels to channels, residual blocks, channels to pixels."""
+    """Architecture of both networks: pixel unshuffling, residual blocks, pixel shuffling."""
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ class _ShuffleNetwork(nn.Module):
 
 
 class ARNet(_ShuffleNetwork):
-    """Adaptive rendering network: a coarse bokeh image, and where the classical renderer errs; 923,664 parameters."""
+    """Adaptive rendering network: a coarse bokeh image and the classical renderer's error map; 923,664 parameters."""
 
     def __init__(self) -> None:
         super().__init__(inputs=4 * SHUFFLE**2 + 1, width=128, outputs=4)
@@ -130,7 +131,7 @@ def dilate_defocus(radius_B1HW: Tensor) -> Tensor:
 
 
 def _near_focus(dilated_B1HW: Tensor) -> Tensor:
-    """Softened mask of what no disc of ``DEFOCUS_SCALE`` pixels or more covers: where upsampling is to be refined."""
+    """Blurred mask, 1 where no disc of ``DEFOCUS_SCALE`` pixels or more covers a pixel: there the IUNet refines."""
     radius = max(round(0.005 * (dilated_B1HW.shape[-2] + dilated_B1HW.shape[-1])), 1)
     sigma = 0.3 * (radius - 1) + 0.8
     offsets = torch.arange(-radius, radius + 1).to(dilated_B1HW)
@@ -141,7 +142,7 @@ def _near_focus(dilated_B1HW: Tensor) -> Tensor:
 
 
 class BokehMe(nn.Module):
-    """The whole renderer: the classical one, with the networks' image blended in where it errs.
+    """The whole renderer: the classical one, with the networks' image blended in by the error map.
 
     Args:
         arnet: Coarse bokeh and error map.

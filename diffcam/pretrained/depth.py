@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -12,12 +13,11 @@ from torch.nn import functional as F
 from diffcam.errors import DiffcamError
 from diffcam.pretrained.hub import why_not
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-IMAGE_STD = (0.229, 0.224, 0.225)
-"""Mean and deviation of ImageNet's colours, by which the network's input is normalised."""
+IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's R, G and B, which normalise the network's input."""
 
 MAX_ASPECT = 4
-"""Narrower photos are estimated at a smaller short side: attention grows with the square of their area."""
+"""Long side of the network's input over ``short_side``, at most, as attention is quadratic in the area; chosen."""
 
 
 class DepthEstimator(Protocol):
@@ -27,32 +27,28 @@ class DepthEstimator(Protocol):
         """Disparity ``(B, 1, H, W)`` in [0, 1], 0 farthest, of display values ``(B, 3, H, W)`` in [0, 1]."""
 
 
+@dataclass(eq=False)
 class DepthAnything:
     """Depth Anything V2 through transformers; loaded when first called.
 
     Args:
         model: Name on the hub or a folder, in transformers' format with safetensors weights.
         device: Where the network runs.
-        short_side: Photos are brought to at least this many pixels on the short side, as the network was trained.
-        batch_size: Photos that run at once.
+        short_side: Short side of the network's input in pixels; 518, as it was trained.
+        batch_size: Photos in one pass of the network.
 
     Raises:
         ValueError: If ``short_side`` or ``batch_size`` is not positive.
     """
 
-    def __init__(
-        self,
-        model: str = "depth-anything/Depth-Anything-V2-Small-hf",
-        device: str = "cpu",
-        short_side: int = 518,
-        batch_size: int = 8,
-    ) -> None:
-        if short_side < 1 or batch_size < 1:
-            raise ValueError(f"short_side and batch_size must be positive, got {short_side} and {batch_size}")
-        self.model = model
-        self.device = device
-        self.short_side = short_side
-        self.batch_size = batch_size
+    model: str = "depth-anything/Depth-Anything-V2-Small-hf"
+    device: str = "cpu"
+    short_side: int = 518
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        if self.short_side < 1 or self.batch_size < 1:
+            raise ValueError(f"short_side and batch_size must be positive, got {self.short_side}, {self.batch_size}")
 
     @cached_property
     def _network(self) -> Any:
@@ -65,7 +61,8 @@ class DepthAnything:
         return network.eval().requires_grad_(False).to(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_network"}  # workers load their own
+        # Worker processes load the network themselves.
+        return {name: value for name, value in self.__dict__.items() if name != "_network"}
 
     @torch.no_grad()
     def __call__(self, image_B3HW: Tensor) -> Tensor:
@@ -77,18 +74,16 @@ class DepthAnything:
         Returns:
             ``(B, 1, H, W)`` float32 on the device of the input; zeros where the network sees no depth at all.
         """
-        estimated = [self._estimate(part) for part in image_B3HW.split(self.batch_size)]
-        return normalise_per_image(torch.cat(estimated)).to(image_B3HW.device)
-
-    def _estimate(self, image_B3HW: Tensor) -> Tensor:
-        """The network's raw output at the size of its input, large is near."""
         height, width = image_B3HW.shape[2:]
         size = input_size(height, width, self.short_side, self._network.config.patch_size)
-        image_B3HW = image_B3HW.to(self.device, torch.float32)
-        resized = F.interpolate(image_B3HW, size, mode="bicubic", antialias=True, align_corners=False)
-        mean, deviation = (image_B3HW.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
-        predicted_BHW = self._network(pixel_values=(resized - mean) / deviation).predicted_depth
-        return F.interpolate(predicted_BHW[:, None].float(), (height, width), mode="bilinear", align_corners=False)
+        mean, deviation = (torch.tensor(values, device=self.device).view(3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
+        estimated = []
+        for part_B3HW in image_B3HW.split(self.batch_size):
+            part_B3HW = part_B3HW.to(self.device, torch.float32)
+            resized = F.interpolate(part_B3HW, size, mode="bicubic", antialias=True, align_corners=False)
+            near_B1hw = self._network(pixel_values=(resized - mean) / deviation).predicted_depth[:, None].float()
+            estimated.append(F.interpolate(near_B1hw, (height, width), mode="bilinear", align_corners=False))
+        return normalise_per_image(torch.cat(estimated)).to(image_B3HW.device)
 
 
 def input_size(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""The model hub: what is had from it as a folder, and why a model cannot be had, in words."""
+"""The Hugging Face hub: local folders of its models, and reasons in words why a model cannot be loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -20,14 +20,14 @@ from diffcam.errors import DiffcamError, first_line
 
 
 def local_folder(source: str, files: Sequence[str]) -> Path:
-    """A folder as it is, or the folder that files of a name on the hub are kept in here.
+    """The folder itself, or the local snapshot of a model on the hub, downloaded where needed.
 
     Args:
         source: Folder, or name on the hub such as ``owner/name``.
-        files: Names, or patterns of names, of what is needed from the hub.
+        files: Names, or patterns of names, of the files to download.
 
     Raises:
-        DiffcamError: If there is neither, with the reason.
+        DiffcamError: If there is no such folder or model; the message holds the reason.
     """
     if Path(source).is_dir():
         return Path(source)
@@ -42,16 +42,20 @@ def why_not(source: str, error: BaseException) -> str:
 
     Args:
         source: Folder or name on the hub that it was to come from.
-        error: What the loader raised; it may be about something else than the hub's own error, which it came from.
+        error: What the loader raised; the hub's own error may be among its causes.
     """
+    reason = first_line(error)
     if Path(source).exists():
-        return f"{first_line(error)}; check the folder"
-    reasons = (_said_by_the_hub(cause) for cause in reversed(list(_causes(error))))
-    return next((reason for reason in reasons if reason is not None), first_line(error))
+        return f"{reason}; check the folder"
+    cause: BaseException | None = error
+    while cause is not None:  # the first cause that is an error of the hub says most
+        reason = _hub_reason(cause) or reason
+        cause = cause.__cause__ or cause.__context__
+    return reason
 
 
-def _said_by_the_hub(error: BaseException) -> str | None:
-    """What one of the hub's own errors means to the user; None for others."""
+def _hub_reason(error: BaseException) -> str | None:
+    """Meaning of one of the hub's own errors to the user; None for others."""
     if isinstance(error, GatedRepoError):
         return "accept its licence on the hub and log in with `hf auth login`"
     if isinstance(error, RepositoryNotFoundError):
@@ -64,10 +68,3 @@ def _said_by_the_hub(error: BaseException) -> str | None:
     if isinstance(error, HfHubHTTPError) and not isinstance(error, EntryNotFoundError):
         return f"the hub answers: {first_line(error)}"
     return None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and all that it was raised from."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

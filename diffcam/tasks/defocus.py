@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.data.batch import RefocusBatch
-from diffcam.functional.defocus_fit import fit_lens, log_likelihoods, of_radius, radius_at, shares_of_radii
+from diffcam.functional.defocus_fit import interpolate_at, log_likelihoods, radius_at, radius_curve, radius_histogram
 from diffcam.models.restoration import CELL
 from diffcam.tasks.restoration import RestorationTask
 
@@ -42,8 +42,8 @@ class DefocusTask(RestorationTask):
         disparity_B1hw = F.avg_pool2d(batch.disparity.repeat_interleave(batch.targets.shape[1], 0), CELL)
         removal = self.restoration
         logits_BKhw = removal.logits(pictures_B3HW)
-        cells = -of_radius(logits_BKhw.log_softmax(dim=1), radius_B1hw, removal.radii).mean()
-        curve_BD = fit_lens(log_likelihoods(logits_BKhw, removal.shares), disparity_B1hw, removal.radii)
+        cells = -interpolate_at(logits_BKhw.log_softmax(dim=1), radius_B1hw, removal.radii).mean()
+        curve_BD = radius_curve(log_likelihoods(logits_BKhw, removal.shares), disparity_B1hw, removal.radii)
         found_B1hw = radius_at(curve_BD, disparity_B1hw)
         lens = ((found_B1hw + RADIUS_OFFSET).log() - (radius_B1hw + RADIUS_OFFSET).log()).abs().mean()
         return cells, lens
@@ -51,7 +51,7 @@ class DefocusTask(RestorationTask):
     def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
         """The loss of a batch, whose radii are counted."""
         radius_B1hw = self.radius(batch)
-        shares_K = shares_of_radii(radius_B1hw, self.restoration.radii)
+        shares_K = radius_histogram(radius_B1hw, self.restoration.radii)
         self.restoration.shares.lerp_(shares_K, 1 - SHARES_DECAY)
         cells, lens = self.losses(batch, radius_B1hw)
         logged = {"train/loss": (cells + lens).detach(), "train/lens": lens.detach()}

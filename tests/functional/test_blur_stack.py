@@ -9,8 +9,8 @@ from diffcam.functional.blur_stack import (
     blur_bands,
     detail_difference,
     disc_blur,
-    equal_contrast,
     mix_bands,
+    normalise_contrast,
 )
 from diffcam.functional.bokeh import render_bokeh_reference
 
@@ -20,14 +20,14 @@ def _image(height: int = 40, width: int = 48) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("radius", [1.0, 3.3, 7.0])
-def test_is_the_renderer_of_one_radius(radius: float) -> None:
+def test_disc_blur_equals_the_renderer_at_constant_depth(radius: float) -> None:
     image = _image()
     flat = torch.full((2, 1, 40, 48), 0.5)
     rendered = render_bokeh_reference(image, flat, torch.full((2,), 0.25), torch.full((2,), 4 * radius), gamma=1.0)
     torch.testing.assert_close(disc_blur(image, radius), rendered, atol=2e-4, rtol=0)
 
 
-def test_radius_of_a_disc_is_the_asked_one() -> None:
+def test_disc_blur_has_the_given_radius() -> None:
     point = torch.zeros(1, 1, 65, 65)
     point[..., 32, 32] = 1.0
     disc = disc_blur(point, 9.0)[0, 0]
@@ -43,7 +43,7 @@ def test_bands_add_up_to_the_image() -> None:
     torch.testing.assert_close(image - bands.sum(1), disc_blur(image, 5.0), atol=1e-5, rtol=0)
 
 
-def test_gains_of_minus_one_blur() -> None:
+def test_gains_of_minus_one_remove_bands() -> None:
     image = _image()
     bands = blur_bands(image, (1.0, 2.0, 5.0))
     gains = torch.tensor([-1.0, -1.0, 0.0])[None, :, None, None].expand(2, 3, 5, 6)
@@ -59,21 +59,21 @@ def test_gains_of_minus_one_blur() -> None:
         (0.0, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
     ],
 )
-def test_a_blur_takes_the_bands_below_its_radius(defocus: float, near: list[float], far: list[float]) -> None:
+def test_band_losses_are_one_below_the_blur_radius(defocus: float, near: list[float], far: list[float]) -> None:
     signed = torch.full((2, 1, 8, 12), defocus)
     losses = torch.cat([band_losses(side, (1.0, 2.0, 4.0), 4) for side in (signed, -signed)], dim=1)
     assert losses.shape == (2, 6, 2, 3)
     assert torch.equal(losses, torch.tensor(near + far)[None, :, None, None].expand(2, 6, 2, 3))
 
 
-def test_taking_the_losses_is_the_blur() -> None:
+def test_removing_band_losses_equals_the_blur() -> None:
     image = _image()
     bands = blur_bands(image, (1.0, 2.0, 5.0))
     losses = band_losses(torch.full((2, 1, 40, 48), 2.0), (1.0, 2.0, 5.0), 8)
     torch.testing.assert_close(image - mix_bands(bands, losses), disc_blur(image, 2.0), atol=1e-5, rtol=0)
 
 
-def test_energies_tell_the_radius_of_a_blur() -> None:
+def test_widest_band_energy_grows_with_the_blur_radius() -> None:
     """The more noise is blurred, the wider the band that holds most of what is left."""
     radii = (1.0, 2.0, 4.0, 8.0)
     noise = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
@@ -89,22 +89,22 @@ def test_energies_tell_the_radius_of_a_blur() -> None:
     assert profiles[0][0].item() == pytest.approx(white.log().item() / 3 + 2, abs=0.02)
 
 
-def test_faint_edges_show_the_shape_of_strong_ones() -> None:
+def test_normalised_contrast_does_not_depend_on_strength() -> None:
     bands = blur_bands(_image(), (1.0, 2.0, 5.0)).mean(2)
-    strong, faint = equal_contrast(bands, 8), equal_contrast(bands / 5, 8)
+    strong, faint = normalise_contrast(bands, 8), normalise_contrast(bands / 5, 8)
     torch.testing.assert_close(faint, strong, atol=0.02, rtol=0.02)
     assert float(strong.square().sum(1).mean()) == pytest.approx(1, abs=0.15)
     flat = torch.full((1, 2, 16, 16), 1e-4)
-    assert float(equal_contrast(flat, 8).abs().max()) < 0.2, "less than rounding leaves is not blown up"
+    assert float(normalise_contrast(flat, 8).abs().max()) < 0.2, "less than rounding leaves is not blown up"
 
 
-def test_detail_counts_whichever_it_is_and_twice_the_energy_is_a_third_of_log_two() -> None:
+def test_detail_difference_compares_energy_only() -> None:
     image = _image(32, 48)
     assert detail_difference(image, 1 - image).item() == pytest.approx(0, abs=1e-5)
     assert detail_difference(image, 0.5 + 2**0.5 * (image - 0.5)).item() == pytest.approx(0.2310, abs=1e-3)
 
 
-def test_the_mean_of_what_could_be_is_too_soft() -> None:
+def test_detail_difference_penalises_the_mean_of_possible_pictures() -> None:
     """Squared errors are less for the mean of two equally likely pictures than for one of them; detail says no."""
     one, other = _image(32, 48)
     mean = (one + other) / 2

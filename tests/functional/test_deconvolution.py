@@ -38,7 +38,7 @@ def _light() -> Tensor:
     return torch.from_numpy(astronaut()[100:164, 180:244].astype(np.float64) / 255).permute(2, 0, 1)[None]
 
 
-def test_the_first_steps_are_the_plain_ones() -> None:
+def test_first_two_steps_equal_plain_richardson_lucy() -> None:
     """Up to the second step nothing is accelerated; scikit-image pads alike and starts from a flat picture."""
     seen = blur(_light())
     found = richardson_lucy(seen, blur, adjoint, 2)
@@ -73,7 +73,7 @@ def test_ten_steps_do_more_than_twenty_plain_ones() -> None:
     assert bool((ours >= 0).all())
 
 
-def test_samples_of_a_batch_do_not_know_each_other() -> None:
+def test_samples_of_a_batch_are_independent() -> None:
     light = torch.cat([_light(), _light().flip(-1) * 0.1])
     seen = blur(light)
     together = richardson_lucy(seen, blur, adjoint, 5)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from diffcam.functional.bokeh import scatter_discs
 from diffcam.functional.frame import resize
-from diffcam.functional.upsampling import kept_regions, sharpness_gain, upsample_result, what_stays
+from diffcam.functional.upsampling import blur_agreement, kept_regions, sharpness_gain, upsample_result
 
 
 def _kept(reference: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
@@ -55,7 +55,7 @@ def imperfect(result: Tensor, decibels: float) -> Tensor:
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
 @pytest.mark.parametrize("decibels", [None, 34.0])
-def test_a_result_is_carried_to_full_size(factor: int, decibels: float | None) -> None:
+def test_upsampled_result_is_close_to_the_truth(factor: int, decibels: float | None) -> None:
     photo, truth, distance = scene()
     size = (400 // factor, 560 // factor)
     solved = resize(truth, size)
@@ -67,7 +67,7 @@ def test_a_result_is_carried_to_full_size(factor: int, decibels: float | None) -
     assert psnr(output, truth) > psnr(resize(solved, (400, 560)), truth) + 1.5
 
 
-def test_no_sharp_halo_is_left_around_a_sharp_subject() -> None:
+def test_no_halo_around_a_sharp_subject() -> None:
     photo, truth, distance = scene()
     solved = resize(truth, (100, 140))
     enlarged, output = resize(solved, (400, 560)), upsample_result(photo, solved)
@@ -83,7 +83,7 @@ def test_an_unchanged_result_gives_the_photo_back() -> None:
     torch.testing.assert_close(upsample_result(photo, resize(photo, (100, 140))), photo, atol=1e-5, rtol=0)
 
 
-def test_gain_is_that_of_a_known_change() -> None:
+def test_sharpness_gain_of_a_known_change() -> None:
     photo = resize(scene()[0], (100, 140))
     smooth = tensor(scipy.ndimage.uniform_filter(photo[0].permute(1, 2, 0).numpy(), (3, 3, 0), mode="nearest"))
     for gain in (0.0, 0.6, 1.0, 1.5):
@@ -99,7 +99,7 @@ def _box(image: Tensor) -> np.ndarray:
     return scipy.ndimage.uniform_filter(image[0].permute(1, 2, 0).numpy(), (3, 3, 0), mode="nearest")
 
 
-def test_what_changed_is_not_taken_from_the_photo() -> None:
+def test_changed_regions_are_not_kept() -> None:
     photo = resize(scene()[0], (100, 140))
     assert kept_regions(photo, photo).min() > 0.99
     assert kept_regions(photo, tensor(_box(tensor(_box(photo))))).mean() < 0.05  # blurred
@@ -108,13 +108,13 @@ def test_what_changed_is_not_taken_from_the_photo() -> None:
     assert kept_regions(photo, sharpened).mean() < 0.2
 
 
-def test_where_the_camera_leaves_no_blur_a_soft_result_does_not_count() -> None:
+def test_photo_is_kept_in_focus_although_the_result_is_soft() -> None:
     photo, truth, distance = scene()
     disparity = torch.from_numpy(distance < 0)[None, None].float()  # the disc is near, the background far
     solved = resize(truth, (100, 140))
     soft = tensor(_box(tensor(_box(solved))))
     sharp = torch.zeros(1, 1, 100, 140)
-    focused = what_stays(sharp, 8 * (resize(disparity, (100, 140)) - 1), scatter_discs)
+    focused = blur_agreement(sharp, 8 * (resize(disparity, (100, 140)) - 1), scatter_discs)
     inside = torch.from_numpy(distance < -16)
     assert psnr(upsample_result(photo, soft), photo, inside) < 35
     assert psnr(upsample_result(photo, soft, focused), photo, inside) > 40
@@ -122,20 +122,20 @@ def test_where_the_camera_leaves_no_blur_a_soft_result_does_not_count() -> None:
     assert psnr(upsample_result(photo, solved, focused), truth, ring) > 42
 
 
-def test_what_blur_says_of_what_stays() -> None:
+def test_blur_agreement_by_radius() -> None:
     """In focus ends between half a pixel and one and a half; from there on another radius is another picture."""
     own = torch.tensor([0.0, 0.0, 0.0, 0.4, 4.0, 4.0, 4.0, 2.0])[:, None, None, None].expand(-1, 1, 48, 48)
     asked = torch.tensor([0.0, 0.4, 1.0, 0.0, 4.0, 3.0, 0.0, 9.0])[:, None, None, None].expand(-1, 1, 48, 48)
     expected = torch.tensor([1.0, 1.0, -1.0, 1.0, 0.0, -1.0, -1.0, -1.0])
-    found = what_stays(own.contiguous(), asked.contiguous(), scatter_discs)
+    found = blur_agreement(own.contiguous(), asked.contiguous(), scatter_discs)
     torch.testing.assert_close(found[:, 0, 24, 24], expected, atol=1e-4, rtol=0)
 
 
-def test_blur_in_front_of_the_focus_reaches_what_is_in_focus() -> None:
+def test_foreground_blur_reaches_neighbours_in_focus() -> None:
     """The right half is blurred by eight pixels: over what lies behind it, not over what lies before it."""
     sharp, right = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
     right[..., 32:] = 8.0
-    front, behind = what_stays(sharp, right, scatter_discs), what_stays(sharp, -right, scatter_discs)
+    front, behind = blur_agreement(sharp, right, scatter_discs), blur_agreement(sharp, -right, scatter_discs)
     assert (front[..., :23] == 1).all()
     assert (front[..., 26:] < 0.7).all()
     assert (behind[..., :32] == 1).all()
@@ -143,15 +143,15 @@ def test_blur_in_front_of_the_focus_reaches_what_is_in_focus() -> None:
     assert (behind[..., 32:] == -1).all()
 
 
-def test_a_blurred_photo_has_nothing_to_give_to_a_sharper_result() -> None:
+def test_nothing_is_kept_where_blur_was_removed() -> None:
     photo = tensor(_box(tensor(_box(resize(scene()[0], (100, 140))))))
     sharper = (photo + 0.02 * torch.sin(torch.arange(140.0))).clamp(0, 1)
-    known = what_stays(torch.full((1, 1, 100, 140), 4.0), torch.zeros(1, 1, 100, 140), scatter_discs)
+    known = blur_agreement(torch.full((1, 1, 100, 140), 4.0), torch.zeros(1, 1, 100, 140), scatter_discs)
     assert kept_regions(photo, sharper, known).max() == 0
     torch.testing.assert_close(upsample_result(photo, sharper, known), sharper, atol=1e-4, rtol=0)
 
 
-def test_blur_that_reaches_over_what_is_in_focus_stays() -> None:
+def test_large_changes_in_focus_are_not_kept() -> None:
     dark = resize(scene()[0], (100, 140)) * 0.3
     veiled = dark.clone()
     veiled[..., :40] = 0.9  # a bright thing nearby, out of focus, spreads over the left
@@ -161,7 +161,7 @@ def test_blur_that_reaches_over_what_is_in_focus_stays() -> None:
     assert kept[..., 60:].min() > 0.99  # beyond the reach of the widest smoothing
 
 
-def test_sharpened_regions_come_from_the_result() -> None:
+def test_regions_sharper_than_the_photo_come_from_the_result() -> None:
     _, truth, _ = scene()
     photo = tensor(_box(tensor(_box(truth))))
     sharp = resize(scene()[0], (400, 560))

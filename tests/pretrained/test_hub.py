@@ -16,6 +16,7 @@ from diffcam.errors import DiffcamError
 from diffcam.models import load_flux_transformer
 
 ASK = """
+import torch
 from diffcam.errors import DiffcamError
 from diffcam.models import load_flux_codec, load_flux_transformer, load_preview_codec
 from diffcam.pretrained.depth import DepthAnything
@@ -23,7 +24,8 @@ from diffcam.pretrained.text_to_image import FluxPhotographer
 
 for name in ("someone/gated", "someone/absent", "someone/forbidden"):
     for load in (load_flux_transformer, load_flux_codec, load_preview_codec,
-                 lambda name: DepthAnything(name)._network, lambda name: FluxPhotographer(name)._pipeline):
+                 lambda name: DepthAnything(name)(torch.zeros(1, 3, 28, 28)),
+                 lambda name: FluxPhotographer(name)("a cat", 0, (32, 32))):
         try:
             load(name)
         except DiffcamError as error:
