@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from diffcam.benchmark.methods import Method, render_target
-from diffcam.camera import pixels_per_level
+from diffcam.camera import reference_scale
 from diffcam.data.batch import RefocusSample
 from diffcam.data.rendering import BokehRenderer
 from diffcam.errors import DiffcamError
-from diffcam.functional.bokeh import EDGE_SLOPE, display_to_linear, linear_to_display
+from diffcam.functional.bokeh import display_to_linear, linear_to_display
+from diffcam.functional.disc import disc_kernel
 
 SHARP_RADIUS = 0.75
 """Blur below this radius is left as it is: what deconvolution would gain, it loses in noise."""
@@ -91,16 +92,16 @@ class LayeredDeconvolution(Method):
 
     def __call__(self, sample: RefocusSample) -> Tensor:
         """The reference without its blur, with the asked one."""
-        sharp = deconvolve(sample.reference, self.radii(sample), self.restoration, self.renderer.gamma, self.step)
+        disparity_HW, plane, level = self.lens(sample)
+        radii_HW = level * reference_scale(*disparity_HW.shape) * np.abs(disparity_HW - plane)  # paper eq. 7
+        sharp = deconvolve(sample.reference, radii_HW, self.restoration, self.renderer.gamma, self.step)
         return render_target(self.renderer, sharp, sample)
 
-    def radii(self, sample: RefocusSample) -> np.ndarray:
-        """Blur radius of the reference at each pixel, ``(H, W)``: eq. 7 with plane and level that fit its edges."""
+    def lens(self, sample: RefocusSample) -> tuple[np.ndarray, float, float]:
+        """Disparity ``(H, W)``, focus plane and bokeh level of the reference's blur: those that fit its edges."""
         positions, found = edge_radii(sample.reference, self.renderer.gamma)
         disparity = sample.disparity[0].numpy()
-        unit = pixels_per_level(*disparity.shape)
-        plane, level = fit_lens(disparity[positions], found, unit)
-        return np.asarray(level * unit * np.abs(disparity - plane))
+        return disparity, *fit_plane_and_level(disparity[positions], found, reference_scale(*disparity.shape))
 
 
 class OracleDeconvolution(LayeredDeconvolution):
@@ -108,8 +109,8 @@ class OracleDeconvolution(LayeredDeconvolution):
 
     note = "deconvolution told the radii of the reference's blur"
 
-    def radii(self, sample: RefocusSample) -> np.ndarray:
-        """The true radii.
+    def lens(self, sample: RefocusSample) -> tuple[np.ndarray, float, float]:
+        """The true disparity, plane and level.
 
         Raises:
             DiffcamError: If the benchmark does not tell them.
@@ -120,17 +121,7 @@ class OracleDeconvolution(LayeredDeconvolution):
             or bool(sample.exact_disparity.isnan().any())
         ):
             raise DiffcamError("the oracle needs a sample that says how its reference was blurred")
-        plane, level = sample.reference_blur
-        disparity = sample.exact_disparity[0].numpy()
-        return np.asarray(level * pixels_per_level(*disparity.shape) * np.abs(disparity - plane))
-
-
-def disc(radius: float) -> np.ndarray:
-    """The renderer's blur disc of one radius, of unit sum."""
-    reach = int(radius) + 1
-    offsets = np.arange(-reach, reach + 1)
-    weights = 0.5 + 0.5 * np.tanh(EDGE_SLOPE * (radius - np.hypot(offsets[:, None], offsets)))
-    return np.asarray(weights / weights.sum())
+        return sample.exact_disparity[0].numpy(), *sample.reference_blur
 
 
 def deconvolve(
@@ -152,8 +143,8 @@ def deconvolve(
         share = np.clip(1 - np.abs(radii_HW / step - number), 0, 1) * (radii_HW >= SHARP_RADIUS)
         if not share.any():
             continue
-        kernel = disc(number * step)
-        result += share * np.stack([restoration(plane, kernel) for plane in light])
+        kernel = disc_kernel(number * step, dtype=torch.float64).numpy()
+        result += share * np.stack([restoration(plane, kernel / kernel.sum()) for plane in light])
         weights += share
     result += (1 - weights) * light
     return linear_to_display(torch.from_numpy(result).clamp(0, 1), gamma).float()
@@ -184,7 +175,7 @@ def edge_radii(image_3HW: Tensor, gamma: float) -> tuple[tuple[np.ndarray, ...],
     return positions, np.sqrt(np.maximum(radii**2 - OWN_RADIUS**2, 0))
 
 
-def fit_lens(disparity_N: np.ndarray, radii_N: np.ndarray, unit: float) -> tuple[float, float]:
+def fit_plane_and_level(disparity_N: np.ndarray, radii_N: np.ndarray, unit: float) -> tuple[float, float]:
     """Focus plane and bokeh level whose radii (eq. 7) fit those found at edges.
 
     The fit is to a low quantile of what is found: soft edges and shadows look more blurred than the lens made them,

@@ -14,8 +14,9 @@ from diffcam.data.perturbation import Perturbation
 from diffcam.data.reader import find_shards, read_index
 from diffcam.data.rendering import BokehRenderer
 from diffcam.data.schema import decode_record
-from diffcam.data.shards import SceneEntry, file_sha256
+from diffcam.data.shards import SceneEntry
 from diffcam.errors import DiffcamError
+from diffcam.files import file_sha256
 
 
 @dataclass(frozen=True)

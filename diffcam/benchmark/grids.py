@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from diffcam.benchmark.edition import Edition, SceneSamples
-from diffcam.benchmark.methods import to_picture
 from diffcam.benchmark.results import Results
 from diffcam.data.batch import RefocusSample
 from diffcam.errors import DiffcamError
+from diffcam.photo.pixels import from_picture, to_picture
 
 CELL = 256
 GAP = 4
@@ -151,8 +150,7 @@ def mark_focus(image_3HW: Tensor, focus: tuple[float, float]) -> Tensor:
     picture = to_picture(image_3HW)
     box = (max(x - half, 0), max(y - half, 0), min(x + half, width - 1), min(y + half, height - 1))
     ImageDraw.Draw(picture).rectangle(box, outline=FOCUS, width=max(2, min(height, width) // 120))
-    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return pixels.view(height, width, 3).permute(2, 0, 1).float() / 255
+    return from_picture(picture)
 
 
 def marked_reference(sample: RefocusSample) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,9 @@ from diffcam.data.perturbation import Perturbation
 from diffcam.data.randomness import derived_generator
 from diffcam.data.rendering import BokehRenderer
 from diffcam.errors import DiffcamError
+from diffcam.files import files_sha256
+from diffcam.photo import Photo
+from diffcam.photo.pixels import to_picture
 
 
 class NotAvailableError(DiffcamError):
@@ -144,7 +145,7 @@ class Refocuser(Method):
         from diffcam.models.checkpoint import packaged
 
         folder = Path(self.adapter) if self.adapter else packaged(self.source) or Path(self.source)
-        return hash_files(sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")]))
+        return files_sha256(sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")]))
 
     def prepare(self, folder: Path) -> None:
         """Load the pipeline.
@@ -168,8 +169,6 @@ class Refocuser(Method):
 
     def _open(self, sample: RefocusSample) -> Any:
         """The photo's session; samples that share reference and disparity share it."""
-        from diffcam.photo import Photo
-
         if self._session is not None:
             opened, session = self._session
             if torch.equal(opened.reference, sample.reference) and torch.equal(opened.disparity, sample.disparity):
@@ -220,28 +219,8 @@ class ImperfectDepth(Method):
         self.method.close()
 
 
-def hash_files(paths: Iterable[Path]) -> str:
-    """SHA-256 over the contents of those paths that are files; "" if none is."""
-    digests = [hashlib.sha256(path.read_bytes()).digest() for path in paths if path.is_file()]
-    return hashlib.sha256(b"".join(digests)).hexdigest() if digests else ""
-
-
 def render_target(renderer: BokehRenderer, image_3HW: Tensor, sample: RefocusSample) -> Tensor:
     """An image that counts as in focus everywhere, blurred as the sample's camera asks."""
     camera = sample.cameras[0]
     row, column = focus_pixel(camera.focus, *image_3HW.shape[1:])
     return renderer(image_3HW, sample.disparity, float(sample.disparity[0, row, column]), camera)
-
-
-def to_picture(image_3HW: Tensor) -> Any:
-    """Display values as a PIL image of 8 bits a channel."""
-    from PIL import Image
-
-    return Image.fromarray((image_3HW.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
-
-
-def from_picture(picture: Any) -> Tensor:
-    """A PIL image as display values ``(3, H, W)``."""
-    import numpy as np
-
-    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 255

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from diffcam.benchmark.methods import from_picture, to_picture
 from diffcam.errors import DiffcamError
+from diffcam.files import unfinished
 from diffcam.metrics import Row, read_rows, write_rows
+from diffcam.metrics.scores import MODEL, ROWS_FILE, decode_row, encode_row
+from diffcam.photo.pixels import from_picture, to_picture
 
-ROWS_FILE = "samples.csv"
 JOURNAL_FILE = "samples.jsonl"
+"""Rows of a run that has not ended, one JSON object a line, beside where its ``ROWS_FILE`` will be."""
+
 RECORD_FILE = "record.json"
-
-
-MODEL = "model"
-"""What ``lightning test`` calls the tested model in its rows."""
+"""What results depend on, and what is missing from them, see :class:`Results`."""
 
 
 class Results:
@@ -85,7 +83,7 @@ class Results:
         """Keep rows now; they survive if the process does not."""
         with open(self.folder / JOURNAL_FILE, "a", encoding="utf-8") as file:
             for row in rows:
-                file.write(json.dumps(asdict(row)) + "\n")
+                file.write(encode_row(row) + "\n")
         self.rows |= {row.sample: row for row in rows}
 
     def finish(self, missing: Mapping[str, str], failures: Mapping[int, str], **facts: Any) -> None:
@@ -97,9 +95,8 @@ class Results:
             facts: Further entries of the record.
         """
         if self.rows:
-            unfinished = self.folder / f".{ROWS_FILE}.unfinished"
-            write_rows(unfinished, [self.rows[number] for number in sorted(self.rows)])
-            os.replace(unfinished, self.folder / ROWS_FILE)
+            with unfinished(self.folder / ROWS_FILE) as partial:
+                write_rows(partial, [self.rows[number] for number in sorted(self.rows)])
         (self.folder / JOURNAL_FILE).unlink(missing_ok=True)
         failed = {str(number): failures[number] for number in sorted(failures)}
         self.record = {**self.record, "missing": dict(missing), "failures": failed, **facts}
@@ -113,9 +110,8 @@ class Results:
         """Keep an output, whole or not at all."""
         path = self.output_path(number)
         path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-        to_picture(output_3HW).save(unfinished, format="PNG", compress_level=1)
-        os.replace(unfinished, path)
+        with unfinished(path) as partial:
+            to_picture(output_3HW).save(partial, format="PNG", compress_level=1)
 
     def load_output(self, number: int) -> Tensor | None:
         """A kept output ``(3, H, W)``, or None where there is none or the file is damaged."""
@@ -135,10 +131,8 @@ class Results:
         self.rows, self.record = {}, {}
 
     def _write_record(self) -> None:
-        path = self.folder / RECORD_FILE
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
-        os.replace(unfinished, path)
+        with unfinished(self.folder / RECORD_FILE) as partial:
+            partial.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
 
 
 def read_results(folder: Path) -> dict[str, Results]:
@@ -167,10 +161,9 @@ def _read_journal(path: Path) -> list[Row]:
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            entry = json.loads(line)
+            rows.append(decode_row(line))
         except ValueError:
             break  # the line at which an earlier run was killed
-        rows.append(Row(**{**entry, "focus": tuple(entry["focus"])}))
     return rows
 
 

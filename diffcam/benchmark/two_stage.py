@@ -17,9 +17,11 @@ from diffcam.benchmark.deblurring import (
     deconvolve,
     edge_radii,
 )
-from diffcam.benchmark.methods import Method, NotAvailableError, hash_files, render_target
+from diffcam.benchmark.methods import Method, NotAvailableError, render_target
 from diffcam.data.batch import RefocusSample
 from diffcam.data.rendering import BokehRenderer
+from diffcam.files import files_sha256
+from diffcam.functional.bokeh import PAPER_GAMMA
 
 
 class Deblur(ABC):
@@ -55,7 +57,7 @@ class SingleKernel(Deblur):
 
     note = "Richardson-Lucy, one kernel a picture"
 
-    def __init__(self, restoration: Restoration | None = None, gamma: float = 4.0) -> None:
+    def __init__(self, restoration: Restoration | None = None, gamma: float = PAPER_GAMMA) -> None:
         self.restoration = restoration or RichardsonLucy()
         self.gamma = gamma
 
@@ -85,7 +87,7 @@ class Restormer(Deblur):
 
     def fingerprint(self) -> str:
         """Of the weights."""
-        return hash_files([self.weights])
+        return files_sha256([self.weights])
 
     def prepare(self) -> None:
         """Load the network.

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffcam.camera import CameraBatch, focus_pixel, pixels_per_level
+from diffcam.camera import CameraBatch, focus_pixel, reference_scale
 from diffcam.functional.blur_stack import disc_blur
-from diffcam.functional.bokeh import AREA_OFFSET, EDGE_SLOPE, display_to_linear, linear_to_display
+from diffcam.functional.bokeh import PAPER_GAMMA, display_to_linear, linear_to_display
+from diffcam.functional.disc import AREA_OFFSET, disc_kernel
 from diffcam.functional.sharpness import LUMINANCE_WEIGHTS, laplacian, luminance
 from diffcam.metrics.base import SampleMetric
 
@@ -69,12 +70,8 @@ def blurred_copies(image_HW: Tensor, radii: tuple[float, ...], gamma: float) -> 
 def _discs(radii: tuple[float, ...], height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Fourier transforms of the discs, and the sum of weights that reaches each pixel, ``(K, H, W)``."""
     reach = int(max(radii)) + 1
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=device)
-    distance, square = torch.hypot(offsets[:, None], offsets), torch.maximum(offsets.abs()[:, None], offsets.abs())
     discs = [
-        (0.5 + 0.5 * torch.tanh(EDGE_SLOPE * (radius - distance)))
-        / (radius**2 + AREA_OFFSET)
-        * (square <= int(radius) + 1)
+        F.pad(disc_kernel(radius, device, torch.float64) / (radius**2 + AREA_OFFSET), (reach - int(radius) - 1,) * 4)
         for radius in radii
     ]
     spectra_K = torch.fft.rfft2(torch.stack(discs), s=_transform_size(height, width, reach))
@@ -106,8 +103,7 @@ class BlurRadiusError(SampleMetric):
     inputs = ("prediction", "sharp", "asked_radius")
     note = "Blur error: shown against asked blur radius in textured tiles, pixels at 512"
 
-    def __init__(self, gamma: float = 4.0) -> None:
-        super().__init__()
+    def __init__(self, gamma: float = PAPER_GAMMA) -> None:
         self.gamma = gamma
         self._sharp: Tensor | None = None
         self._copies: Tensor | None = None
@@ -123,7 +119,7 @@ class BlurRadiusError(SampleMetric):
 
     def _radii(self, prediction_3HW: Tensor, sharp_3HW: Tensor, radius_1HW: Tensor) -> tuple[Tensor, Tensor]:
         """Shown and asked radius of every tile that can tell, ``(N,)`` each, in pixels of a 512-pixel short side."""
-        unit = pixels_per_level(*prediction_3HW.shape[1:])
+        unit = reference_scale(*prediction_3HW.shape[1:])
         copies_KHW = self._copies_of(sharp_3HW[1], unit)  # green: blur is the same in every channel
         tile = max(8, round(TILE * unit))
         errors_KN = F.avg_pool2d((copies_KHW - prediction_3HW[1]).square()[:, None], tile).flatten(1)
@@ -172,7 +168,7 @@ class FocusHit(SampleMetric):
     def score(self, prediction_B3HW: Tensor, sharp_B3HW: Tensor, radius_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
         """1 or 0, ``(B,)``; NaN where nothing is to be blurred or the point lies on a textureless or tiny region."""
         shown, sharp = luminance(prediction_B3HW), luminance(sharp_B3HW)
-        unit = pixels_per_level(*sharp.shape[-2:])
+        unit = reference_scale(*sharp.shape[-2:])
         change = (disc_blur(sharp, BLURRED * unit) - sharp).square()
         energies = laplacian(shown).square() - ROUNDING, laplacian(sharp).square()
         samples = zip(*energies, change, radius_B1HW, cameras.focus, strict=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffcam.camera import CameraBatch, pixels_per_level
+from diffcam.camera import CameraBatch, reference_scale
 from diffcam.functional.flow import sampling_timesteps
 from diffcam.models.codec import Codec, token_channels, token_pixels
 from diffcam.models.parametrisation import Parametrisation, VelocityOutput
@@ -86,7 +86,7 @@ class RefocusModel(nn.Module):
 
     def solve_at(self, short_side: int) -> None:
         """Say how large pictures are, short side in pixels: what pixels of blur radius a bokeh level is follows."""
-        self.pixels_per_level = pixels_per_level(short_side, short_side)
+        self.pixels_per_level = reference_scale(short_side, short_side)
 
     def offload(self, device: torch.device) -> None:
         """Keep codec and transformer in main memory; each moves to the device when it is its turn.

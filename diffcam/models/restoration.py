@@ -17,9 +17,10 @@ from torch.nn import functional as F
 
 from diffcam.camera import Aperture
 from diffcam.functional.blur_stack import band_energies, blur_bands, equal_contrast
-from diffcam.functional.bokeh import disc_strength, display_to_linear, linear_to_display
+from diffcam.functional.bokeh import display_to_linear, linear_to_display
 from diffcam.functional.deconvolution import richardson_lucy_steps
 from diffcam.functional.defocus_fit import fit_lens, local_radius, log_likelihoods, of_radius, radius_at
+from diffcam.functional.disc import disc_strength
 from diffcam.kernels.scatter import gather_discs, scatter_discs
 
 BANDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)

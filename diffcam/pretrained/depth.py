@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.errors import DiffcamError
+from diffcam.photo.disparity import normalise_disparity
 from diffcam.pretrained.hub import why_not
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -78,7 +79,7 @@ class DepthAnything:
             ``(B, 1, H, W)`` float32 on the device of the input; zeros where the network sees no depth at all.
         """
         estimated = [self._estimate(part) for part in image_B3HW.split(self.batch_size)]
-        return normalise_per_image(torch.cat(estimated)).to(image_B3HW.device)
+        return normalise_disparity(torch.cat(estimated).cpu()).to(image_B3HW.device)
 
     def _estimate(self, image_B3HW: Tensor) -> Tensor:
         """The network's raw output at the size of its input, large is near."""
@@ -95,10 +96,3 @@ def input_size(height: int, width: int, short_side: int, multiple: int) -> tuple
     """Height and width that the network is given: the aspect kept, both near a multiple of its patch size."""
     scale = min(short_side / min(height, width), MAX_ASPECT * short_side / max(height, width))
     return tuple(max(multiple, round(side * scale / multiple) * multiple) for side in (height, width))  # type: ignore[return-value]
-
-
-def normalise_per_image(disparity_B1HW: Tensor) -> Tensor:
-    """Scale each map to [0, 1] by its own least and greatest value; a map of one value becomes zeros."""
-    low = disparity_B1HW.amin((1, 2, 3), keepdim=True)
-    spread = disparity_B1HW.amax((1, 2, 3), keepdim=True) - low
-    return torch.where(spread > 0, (disparity_B1HW - low) / spread.clamp(min=torch.finfo(spread.dtype).tiny), 0.0)

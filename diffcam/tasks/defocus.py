@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from diffcam.data.batch import RefocusBatch
 from diffcam.functional.defocus_fit import fit_lens, log_likelihoods, of_radius, radius_at, shares_of_radii
 from diffcam.models.restoration import CELL, DefocusRemoval
+from diffcam.photo.pixels import round_to_8_bit
 from diffcam.tasks.restoration import RestorationTask
 
 MEMORY = 0.99
@@ -47,7 +48,7 @@ class DefocusTask(RestorationTask):
             Cross-entropy of each cell's true radius (one between two known ones is shared out between them), and how
             far the radii of the fitted lens are off: mean absolute difference of ``log(radius + CLEAR)``.
         """
-        pictures_B3HW = (batch.targets.flatten(0, 1) * 255).round() / 255  # what a file shows of them
+        pictures_B3HW = round_to_8_bit(batch.targets.flatten(0, 1))  # what a file shows of them
         disparity_B1hw = F.avg_pool2d(batch.disparity.repeat_interleave(batch.targets.shape[1], 0), CELL)
         removal = self.restoration
         logits_BKhw = removal.logits(pictures_B3HW)

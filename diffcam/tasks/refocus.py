@@ -11,7 +11,6 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
-from diffcam.camera import CameraBatch
 from diffcam.data.batch import RefocusBatch
 from diffcam.data.randomness import derived_generator
 from diffcam.errors import DiffcamError
@@ -214,7 +213,7 @@ class RefocusTask(lightning.LightningModule):
         noise = torch.cat(
             [self.model.noise(conditions, 1, self._generator("sample", int(index))) for index in batch.index]
         )
-        cameras = CameraBatch(batch.cameras.focus[:, 0], batch.cameras.bokeh[:, 0])
+        cameras = batch.cameras[:, 0]
         return self.model.decode(self.model.sample(cameras, conditions, noise, self.steps))
 
     def validation_step(self, batch: RefocusBatch, batch_idx: int) -> dict[str, Tensor]:
