@@ -17,25 +17,30 @@ from diffcam.functional.bokeh import display_to_linear, linear_to_display
 from diffcam.functional.disc import disc_kernel
 
 SHARP_RADIUS = 0.75
-"""Blur below this radius is left as it is: what deconvolution would gain, it loses in noise."""
+"""Blur below this radius, in pixels, is left as it is: what deconvolution would gain, it loses in noise."""
 
 REBLUR_SIGMA = 1.0
-"""The known blur whose effect on an edge tells the edge's own (Zhuo and Sim 2011)."""
+"""Standard deviation in pixels of the known blur whose effect on an edge tells the edge's own (Zhuo and Sim 2011)."""
 
 OWN_RADIUS = 1.8
-"""Disc radius that the estimate finds at edges that are in focus: no edge of a photo is a step."""
-
+"""Disc radius in pixels that the estimate finds at edges that are in focus: no edge of a photo is a step."""
 
 EDGE_QUANTILE = 0.4
-"""Which of the radii found at edges of one depth is taken for the lens's."""
+"""Quantile of the radii found at edges of one depth that is taken for the lens's: soft edges and shadows lie above."""
 
 
 class Restoration(ABC):
     """Deconvolution of a plane by a known kernel."""
 
-    @abstractmethod
     def __call__(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         """The plane ``(H, W)``, values in [0, 1], without the kernel's blur."""
+        margin = min(2 * len(kernel), min(plane_HW.shape) - 1)  # mirrored around itself, so that no border rings
+        restored = self.restore(np.pad(plane_HW, margin, mode="reflect"), kernel)
+        return restored[margin:-margin, margin:-margin]
+
+    @abstractmethod
+    def restore(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        """The same for a plane whose border may ring."""
 
 
 class Wiener(Restoration):
@@ -48,11 +53,11 @@ class Wiener(Restoration):
     def __init__(self, balance: float = 0.03) -> None:
         self.balance = balance
 
-    def __call__(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    def restore(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         """See :class:`Restoration`."""
         from skimage.restoration import wiener
 
-        return _framed(lambda padded: wiener(padded, kernel, self.balance, clip=False), plane_HW, kernel)
+        return np.asarray(wiener(plane_HW, kernel, self.balance, clip=False))
 
 
 class RichardsonLucy(Restoration):
@@ -65,11 +70,11 @@ class RichardsonLucy(Restoration):
     def __init__(self, iterations: int = 10) -> None:
         self.iterations = iterations
 
-    def __call__(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    def restore(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         """See :class:`Restoration`."""
         from skimage.restoration import richardson_lucy
 
-        return _framed(lambda padded: richardson_lucy(padded, kernel, num_iter=self.iterations), plane_HW, kernel)
+        return np.asarray(richardson_lucy(plane_HW, kernel, num_iter=self.iterations))
 
 
 class LayeredDeconvolution(Method):
@@ -178,8 +183,8 @@ def edge_radii(image_3HW: Tensor, gamma: float) -> tuple[tuple[np.ndarray, ...],
 def fit_plane_and_level(disparity_N: np.ndarray, radii_N: np.ndarray, unit: float) -> tuple[float, float]:
     """Focus plane and bokeh level whose radii (eq. 7) fit those found at edges.
 
-    The fit is to a low quantile of what is found: soft edges and shadows look more blurred than the lens made them,
-    nothing looks less.
+    The fit is to :data:`EDGE_QUANTILE` of what is found: soft edges and shadows look more blurred than the lens made
+    them, nothing looks less.
 
     Args:
         disparity_N: Disparity at the edges.
@@ -198,10 +203,3 @@ def fit_plane_and_level(disparity_N: np.ndarray, radii_N: np.ndarray, unit: floa
     errors = np.maximum(EDGE_QUANTILE * excess, (EDGE_QUANTILE - 1) * excess).mean(axis=-1)
     plane, level = np.unravel_index(np.argmin(errors), errors.shape)
     return float(planes[plane]), float(levels[level])
-
-
-def _framed(restore: object, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Deconvolve with the picture mirrored around itself, so that its border does not ring."""
-    margin = min(2 * len(kernel), min(plane_HW.shape) - 1)
-    restored = restore(np.pad(plane_HW, margin, mode="reflect"))  # type: ignore[operator]
-    return np.asarray(restored[margin:-margin, margin:-margin])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -83,8 +83,14 @@ class Edition:
         records = []
         for entry in entries:
             with entry.open() as members:
-                records.append((entry, decode_record(entry.key, members)))
-            _check_gamma(entry, records[-1][1], self.renderer.gamma)
+                record = decode_record(entry.key, members)
+            gamma = record["metadata"].get("gamma", self.renderer.gamma)
+            if gamma != self.renderer.gamma:  # targets are of another light than what methods and metrics are told
+                raise DiffcamError(
+                    f"{entry.name}: made with gamma {gamma}, but the renderer has {self.renderer.gamma:g}: "
+                    f"set gamma to {gamma} in the config, or name other --shards"
+                )
+            records.append((entry, record))
         return records
 
     @cached_property
@@ -134,13 +140,3 @@ class Edition:
             "perturbation": "exact" if perturbation is None else {type(perturbation).__name__: vars(perturbation)},
             "seed": self.seed,
         }
-
-
-def _check_gamma(entry: SceneEntry, record: Mapping[str, Any], gamma: float) -> None:
-    """Refuse a scene whose targets are of another light than what methods and metrics are told."""
-    made_with = record["metadata"].get("gamma", gamma)
-    if made_with != gamma:
-        raise DiffcamError(
-            f"{entry.name}: made with gamma {made_with}, but the renderer has {gamma:g}: "
-            f"set gamma to {made_with} in the config, or name other --shards"
-        )

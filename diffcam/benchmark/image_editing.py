@@ -21,11 +21,13 @@ from diffcam.errors import DiffcamError
 from diffcam.photo.pixels import from_picture, to_picture
 
 LEDGER = "spent.jsonl"
+"""File in a method's folder with one line for each answered request and its price."""
+
 SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))
-"""Widths and heights that the API makes."""
+"""Widths and heights in pixels that the API makes."""
 
 STRENGTHS = ((5.0, "a slight"), (10.0, "a moderate"), (15.0, "a strong"), (float("inf"), "a very strong"))
-"""Words for bokeh levels: the editor takes no number."""
+"""Words for bokeh levels up to each limit, the editor takes no number: quarters of the simulated range of 20."""
 
 
 class ImageEditing(Method):
@@ -149,8 +151,8 @@ class ImageEditing(Method):
             ledger.write(json.dumps({"sample": number, "price": self.price}) + "\n")
         try:
             edited = Image.open(io.BytesIO(base64.b64decode(answer.data[0].b64_json, validate=True)))
-            edited = edited.convert("RGB").resize(size).crop(box)
-            return from_picture(edited.resize(picture.size, Image.Resampling.LANCZOS))
+            inside = edited.convert("RGB").resize(size).crop(box)
+            return from_picture(inside.resize(picture.size, Image.Resampling.LANCZOS))
         except (TypeError, IndexError, binascii.Error, UnidentifiedImageError, OSError) as error:
             raise DiffcamError(f"the image editing API answered without a picture ({type(error).__name__})") from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,8 +16,11 @@ from diffcam.data.randomness import derived_generator
 from diffcam.data.rendering import BokehRenderer
 from diffcam.errors import DiffcamError
 from diffcam.files import files_sha256
+from diffcam.models.checkpoint import packaged
 from diffcam.photo import Photo
 from diffcam.photo.pixels import to_picture
+from diffcam.pipeline import RefocusPipeline
+from diffcam.session import PhotoSession
 
 
 class NotAvailableError(DiffcamError):
@@ -137,13 +139,11 @@ class Refocuser(Method):
         self.seed = seed
         self.device = device
         self.parallel = device == "cpu"  # several processes would crowd a GPU
-        self._pipeline: Any = None
-        self._session: tuple[RefocusSample, Any] | None = None
+        self._pipeline: RefocusPipeline | None = None
+        self._opened: tuple[RefocusSample, PhotoSession] | None = None
 
     def fingerprint(self) -> str:
         """Of the model's folder, or of the adapter alone: a FLUX base is known by its name."""
-        from diffcam.models.checkpoint import packaged
-
         folder = Path(self.adapter) if self.adapter else packaged(self.source) or Path(self.source)
         return files_sha256(sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")]))
 
@@ -153,8 +153,6 @@ class Refocuser(Method):
         Raises:
             NotAvailableError: If the model cannot be had.
         """
-        from diffcam.pipeline import RefocusPipeline
-
         try:
             self._pipeline = RefocusPipeline.from_pretrained(self.source, adapter=self.adapter)
         except DiffcamError as error:
@@ -163,19 +161,13 @@ class Refocuser(Method):
 
     def __call__(self, sample: RefocusSample) -> Tensor:
         """The model's output."""
-        session = self._open(sample)
-        images: Tensor = session.images(session.latents(sample.cameras, self.steps, self.seed), sample.cameras)
-        return images[0]
-
-    def _open(self, sample: RefocusSample) -> Any:
-        """The photo's session; samples that share reference and disparity share it."""
-        if self._session is not None:
-            opened, session = self._session
-            if torch.equal(opened.reference, sample.reference) and torch.equal(opened.disparity, sample.disparity):
-                return session
-        session = self._pipeline.open(Photo.from_image(to_picture(sample.reference)), sample.disparity[0])
-        self._session = (sample, session)
-        return session
+        assert self._pipeline is not None, "prepare() comes first"
+        last, session = self._opened or (sample, None)
+        same = torch.equal(last.reference, sample.reference) and torch.equal(last.disparity, sample.disparity)
+        if session is None or not same:  # consecutive samples often share both
+            session = self._pipeline.open(Photo.from_image(to_picture(sample.reference)), sample.disparity[0])
+        self._opened = (sample, session)
+        return session.images(session.latents(sample.cameras, self.steps, self.seed), sample.cameras)[0]
 
 
 class ImperfectDepth(Method):

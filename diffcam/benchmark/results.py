@@ -42,12 +42,22 @@ class Results:
         self.rows: dict[int, Row] = {}
         self.record: dict[str, Any] = {}
         if (folder / RECORD_FILE).exists():
-            self.record = _read_json(folder / RECORD_FILE)
+            try:
+                self.record = dict(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")))
+            except (OSError, ValueError) as error:
+                raise DiffcamError(
+                    f"{folder / RECORD_FILE}: cannot be read ({error}); delete the folder to start anew"
+                ) from error
         if (folder / ROWS_FILE).exists():
             # a file of `lightning test` also holds its controls
             self.rows = {row.sample: row for row in read_rows(folder / ROWS_FILE) if row.method in (folder.name, MODEL)}
         if (folder / JOURNAL_FILE).exists():
-            self.rows |= {row.sample: row for row in _read_journal(folder / JOURNAL_FILE)}
+            for line in (folder / JOURNAL_FILE).read_text(encoding="utf-8").splitlines():
+                try:
+                    row = decode_row(line)
+                except ValueError:
+                    break  # the line at which an earlier run was killed
+                self.rows[row.sample] = row
 
     @property
     def name(self) -> str:
@@ -74,7 +84,9 @@ class Results:
                 raise DiffcamError(
                     f"{self.folder}: holds results with another {differing}; choose another --output, or --force"
                 )
-            self._forget()
+            for path in (*self.folder.glob("outputs/*.png"), self.folder / ROWS_FILE, self.folder / JOURNAL_FILE):
+                path.unlink(missing_ok=True)
+            self.rows, self.record = {}, {}
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = {**self.record, **settings, **facts}
         self._write_record()
@@ -125,11 +137,6 @@ class Results:
             path.unlink()  # damaged: it is made again
             return None
 
-    def _forget(self) -> None:
-        for path in [*self.folder.glob("outputs/*.png"), self.folder / ROWS_FILE, self.folder / JOURNAL_FILE]:
-            path.unlink(missing_ok=True)
-        self.rows, self.record = {}, {}
-
     def _write_record(self) -> None:
         with unfinished(self.folder / RECORD_FILE) as partial:
             partial.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
@@ -155,21 +162,3 @@ def _continues(setting: Any, held: Any) -> bool:
     before, now = list(held["shards"].items()), list(setting["shards"].items())
     rest = [{name: value for name, value in one.items() if name != "shards"} for one in (setting, held)]
     return before == now[: len(before)] and rest[0] == rest[1]
-
-
-def _read_journal(path: Path) -> list[Row]:
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(decode_row(line))
-        except ValueError:
-            break  # the line at which an earlier run was killed
-    return rows
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DiffcamError(f"{path}: cannot be read ({error}); delete the folder to start anew") from error
-    return dict(content)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffcam.benchmark.edition import Edition, SceneSamples
+from diffcam.benchmark.edition import Edition
 from diffcam.benchmark.methods import Method, NotAvailableError
 from diffcam.benchmark.results import Results
 from diffcam.data.batch import RefocusSample, collate
@@ -120,7 +120,11 @@ def run_method(
     worker = SceneWorker(name, method, edition, metrics, folder / name)
     columns = {metric.column for metric in worker.scores.available}
     done = {number for number, row in results.rows.items() if columns <= set(row.scores)}
-    waiting = [numbers for scene in edition.scenes() if (numbers := _waiting(scene, method, done))]
+    waiting = []
+    for scene in edition.scenes():
+        pairs = zip(scene.numbers, scene.subtasks, strict=True)
+        if numbers := [number for number, task in pairs if number not in done and method.selects(number, task)]:
+            waiting.append(numbers)
     started, reason = time.monotonic(), ""
     failures: dict[int, str] = {}
     try:
@@ -136,11 +140,6 @@ def run_method(
         seconds = results.record.get("seconds", 0.0) + time.monotonic() - started
         results.finish(worker.scores.missing, failures, not_available=reason, note=note, seconds=seconds)
     return results
-
-
-def _waiting(scene: SceneSamples, method: Method, done: set[int]) -> list[int]:
-    pairs = zip(scene.numbers, scene.subtasks, strict=True)
-    return [number for number, subtask in pairs if number not in done and method.selects(number, subtask)]
 
 
 def _outcomes(worker: SceneWorker, waiting: Sequence[Sequence[int]], workers: int) -> Iterator[Outcome]:

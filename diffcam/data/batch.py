@@ -77,8 +77,8 @@ class RefocusBatch:
 
     def __getitem__(self, part: slice) -> RefocusBatch:
         """The samples of a slice."""
-        parts = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return replace(self, **{name: None if value is None else value[part] for name, value in parts.items()})
+        parts: dict[str, Any] = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return RefocusBatch(**{name: None if value is None else value[part] for name, value in parts.items()})
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None, non_blocking: bool = False
@@ -93,10 +93,9 @@ class RefocusBatch:
         return self._each(lambda value: value.pin_memory())
 
     def _each(self, change: Callable[[Any], Any]) -> RefocusBatch:
-        tensors = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return replace(
-            self, **{name: change(value) for name, value in tensors.items() if isinstance(value, Tensor | CameraBatch)}
-        )
+        values: dict[str, Any] = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        tensors = (Tensor, CameraBatch)
+        return replace(self, **{name: change(value) for name, value in values.items() if isinstance(value, tensors)})
 
 
 def collate(samples: Sequence[RefocusSample]) -> RefocusBatch:

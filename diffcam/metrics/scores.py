@@ -231,12 +231,12 @@ def read_rows(path: Path) -> list[Row]:
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         try:
-            return [_row(dict(record)) for record in reader]
+            rows = []
+            for record in reader:
+                names = [record.pop(name) for name in FIELDS[:5]]
+                bokeh, x, y = (float(record.pop(name)) for name in FIELDS[5:])
+                scores = {column: float(value) for column, value in record.items()}
+                rows.append(Row(names[0], int(names[1]), *names[2:], bokeh, (x, y), scores))
+            return rows
         except (KeyError, TypeError, ValueError) as error:
             raise DiffcamError(f"{path}, line {reader.line_num}: not a row of scores ({error})") from error
-
-
-def _row(record: dict[str, str]) -> Row:
-    method, sample, scene, subtask, source, bokeh, x, y = (record.pop(name) for name in FIELDS)
-    scores = {column: float(value) for column, value in record.items()}
-    return Row(method, int(sample), scene, subtask, source, float(bokeh), (float(x), float(y)), scores)

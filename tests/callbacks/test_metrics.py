@@ -77,7 +77,7 @@ def test_two_processes_give_the_table_of_one(tmp_path: Path, one_process: tuple[
     """Also where a sampler repeats a sample to fill up: 21 samples for two processes."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPT), str(tmp_path), "3"]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert finished.returncode == 0, finished.stderr[-3000:]
     logged, folder = one_process
     assert (tmp_path / "samples.csv").read_text() == (folder / "samples.csv").read_text()
