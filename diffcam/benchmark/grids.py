@@ -16,19 +16,29 @@ from diffcam.errors import DiffcamError
 from diffcam.photo.pixels import from_picture, to_picture
 
 CELL = 256
+"""Width of a cell in pixels."""
+
 GAP = 4
+"""White pixels between cells."""
+
 LABEL = 22
+"""Height in pixels of the header, and of a row without pictures."""
+
 MARK = 0.12
 """Side of the focus frame, as a share of the picture's short side."""
 
 INK, PAPER, FOCUS = (20, 20, 20), (255, 255, 255), (230, 40, 40)
+"""Colours of words, of what lies around the cells and of the focus frame: RGB of 8 bits."""
+
 FREE: dict[str, Callable[[RefocusSample], Tensor]] = {
     "copy": lambda sample: sample.reference,
-    "reference": lambda sample: marked_reference(sample),
+    "reference": lambda sample: (
+        mark_focus(sample.reference, sample.cameras[0].focus) if sample.cameras[0].bokeh > 0 else sample.reference
+    ),
     "disparity": lambda sample: sample.disparity.expand(3, -1, -1),
     "target": lambda sample: sample.targets[0],
 }
-"""Columns that come from the sample itself; the reference has its focus point marked."""
+"""Columns that come from the sample itself; the reference has its focus point marked unless all is to be in focus."""
 
 
 def write_grids(
@@ -54,7 +64,8 @@ def write_grids(
     """
     shown = list(methods) if methods is not None else with_outputs(results)
     every = edition.scenes()
-    chosen = [every[i * len(every) // min(scenes, len(every))] for i in range(min(scenes, len(every)))]
+    count = min(scenes, len(every))
+    chosen = [every[i * len(every) // count] for i in range(count)]
     folder.mkdir(parents=True, exist_ok=True)
     columns = {
         subtask: (["reference", *shown, "target"], [n for scene in chosen for n in _strongest(scene, subtask)])
@@ -114,10 +125,7 @@ def level_sweep(
     added = readable(edition, [number for number, subtask in pairs if subtask == "add_bokeh"])
     samples = sorted(added, key=lambda sample: sample.cameras[0].bokeh)
     header = ["method", *(f"level {sample.cameras[0].bokeh:g}" for sample in samples)]
-    rows: list[list[Tensor | str]] = []
-    for name in [*methods, "target"]:
-        outputs = [_cell(sample, name, results) for sample in samples]
-        rows.append([name, *outputs])
+    rows = [[name, *(_cell(sample, name, results) for sample in samples)] for name in (*methods, "target")]
     draw_grid(header, rows).save(path)
     return path
 
@@ -151,12 +159,6 @@ def mark_focus(image_3HW: Tensor, focus: tuple[float, float]) -> Tensor:
     box = (max(x - half, 0), max(y - half, 0), min(x + half, width - 1), min(y + half, height - 1))
     ImageDraw.Draw(picture).rectangle(box, outline=FOCUS, width=max(2, min(height, width) // 120))
     return from_picture(picture)
-
-
-def marked_reference(sample: RefocusSample) -> Tensor:
-    """A sample's reference with its focus point marked; as it is where all is to be in focus."""
-    camera = sample.cameras[0]
-    return mark_focus(sample.reference, camera.focus) if camera.bokeh > 0 else sample.reference
 
 
 def picture(sample: RefocusSample, name: str, results: Mapping[str, Results]) -> Tensor | None:

@@ -77,8 +77,9 @@ class RefocusBatch:
 
     def __getitem__(self, part: slice) -> RefocusBatch:
         """The samples of a slice."""
-        parts: dict[str, Any] = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return RefocusBatch(**{name: None if value is None else value[part] for name, value in parts.items()})
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        parts: dict[str, Any] = {name: None if value is None else value[part] for name, value in values.items()}
+        return RefocusBatch(**parts)
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None, non_blocking: bool = False

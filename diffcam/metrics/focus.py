@@ -23,8 +23,11 @@ RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 12.0, 14.0, 17.
 """Candidate radii in pixels of a 512-pixel short side."""
 
 TILE = 32
+"""Side of a tile, pixels of a 512-pixel short side."""
+
 MARGIN = 12
-"""Side of a tile, and how far around it the disparity must be near constant; pixels of a 512-pixel short side."""
+"""How far around a tile its disparity must be near constant too, pixels of a 512-pixel short side: blur from there
+reaches into it."""
 
 RADIUS_SPREAD = 1.5
 """Largest difference of asked radii within a tile and its margin, pixels of a 512-pixel short side."""
@@ -33,17 +36,19 @@ LEAST_RELATIVE = 2.0
 """Smallest asked radius of which an error is a meaningful share, pixels of a 512-pixel short side."""
 
 TEXTURE = 4 / 255
-"""A tile is textured if a blur of two pixels changes it by more than this (root mean square)."""
+"""A tile is textured if a blur of two pixels (at 512) changes its values by more than this, root mean square."""
 
+BLURRED = 2.0
+"""Asked radius from which on a place is to be blurred, pixels of a 512-pixel short side."""
 
-BLURRED, IN_FOCUS = 2.0, 0.5
-"""Asked radii from which on a place is to be blurred, and below which it is in focus; pixels at 512."""
+IN_FOCUS = 0.5
+"""Asked radius below which a place is to be in focus, pixels of a 512-pixel short side."""
 
 LEAST_REGION = 1 / 8
-"""Share of the focus point's tile that must be in focus to be judged."""
+"""Smallest share of the focus point's tile that must be in focus for the sample to be judged."""
 
-MORE = 1.1
-"""Times as sharp as the others the focus must be: where all is sharp, chance would decide."""
+LEAD = 1.1
+"""How many times as sharp as the sharpest blurred tile the focus must be: where all is sharp, chance would decide."""
 
 ROUNDING = 20 * sum(weight**2 for weight in LUMINANCE_WEIGHTS) / 12 / 255**2
 """Laplacian energy of luminance that rounding to 8 bits adds: 20 is the sum of the kernel's squares."""
@@ -158,7 +163,7 @@ class FocusHit(SampleMetric):
 
     Sharpness is how much of the all-in-focus image's Laplacian energy an area of the output keeps, less what rounding
     adds. The region at the point is what its tile holds in focus, so that nothing behind an edge counts for it. It must
-    stand out (:data:`MORE`) from every textured tile that the camera asks to blur by two pixels or more.
+    stand out (:data:`LEAD`) from every textured tile that the camera asks to blur by two pixels or more.
     """
 
     column, label, higher_is_better, digits = "focus_hit", "Focus hit", True, 2
@@ -190,7 +195,7 @@ class FocusHit(SampleMetric):
         if not (bool(seen) and bool(others_N.any())):
             return kept_1HW.new_tensor(torch.nan)
         kept_at_focus = kept_1HW[window][in_focus].mean() / sharp_1HW[window][in_focus].mean()
-        return (kept_at_focus > MORE * (kept_N / sharp_N)[others_N].max()).float()
+        return (kept_at_focus > LEAD * (kept_N / sharp_N)[others_N].max()).float()
 
 
 def tile_radii(radius_1HW: Tensor, tile: int, margin: int, spread: float) -> tuple[Tensor, Tensor]:

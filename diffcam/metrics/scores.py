@@ -233,10 +233,10 @@ def read_rows(path: Path) -> list[Row]:
         try:
             rows = []
             for record in reader:
-                names = [record.pop(name) for name in FIELDS[:5]]
+                method, number, scene, subtask, source = (record.pop(name) for name in FIELDS[:5])
                 bokeh, x, y = (float(record.pop(name)) for name in FIELDS[5:])
                 scores = {column: float(value) for column, value in record.items()}
-                rows.append(Row(names[0], int(names[1]), *names[2:], bokeh, (x, y), scores))
+                rows.append(Row(method, int(number), scene, subtask, source, bokeh, (x, y), scores))
             return rows
         except (KeyError, TypeError, ValueError) as error:
             raise DiffcamError(f"{path}, line {reader.line_num}: not a row of scores ({error})") from error
