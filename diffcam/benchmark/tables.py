@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
-from diffcam.benchmark.paper import TABLES, PaperTable, Quoted
+from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.results import Results
 from diffcam.metrics import (
     CLIPI,
@@ -25,7 +25,10 @@ QUOTED = "(paper)"
 """Stands beside every figure's row that is not measured here."""
 
 PAPER_METRICS: tuple[type[SampleMetric], ...] = (MAE, PSNR, LPIPS, LVCorr, CLIPI, CLIPIQA)
+"""Those of the paper's section 4.2, which have a table of their own."""
+
 SUBTASK_HEADINGS = {"refocus": "refocus", "add_bokeh": "add", "remove_bokeh": "remove", "all": "all"}
+"""Sub-tasks as the paper's tables head their columns."""
 
 
 def result_tables(
@@ -108,7 +111,7 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
     missing = _missing(results)
     several = len({subtask for subtask, _ in columns}) > 1
     headings = [f"{SUBTASK_HEADINGS[subtask]}: {heading(m)}" if several else heading(m) for subtask, m in columns]
-    named = _runs(layout, results)
+    named = [(row.label, row.run) for row in layout.rows if row.run] or [(name, name) for name in results]
     runs = {name: results[name] for _, name in named if name in results}
     rows = {name: _rows(one, {subtask for subtask, _ in columns}) for name, one in runs.items()}
     lines = [
@@ -116,7 +119,11 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
         for label, name in named
         if rows.get(name)
     ]
-    lines += [_quoted_line(row, [metric for _, metric in columns]) for row in layout.rows if row.figures]
+    for row in layout.rows:
+        if row.figures:
+            figures = zip(row.figures, columns, strict=True)
+            cells = (NONE if figure is None else format_number(figure, m.digits) for figure, (_, m) in figures)
+            lines.append((row.label, QUOTED, *cells))
     notes = [f"{QUOTED}: printed in the paper, measured on its own benchmark, which is not public"]
     notes += [metric.note for metric in {m.column: m for _, m in columns}.values() if metric.note]
     notes += [format_missing(m.label, missing[m.column]) for _, m in columns if m.column in missing]
@@ -126,21 +133,9 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
     return Table(layout.title, ("row", "run", *headings), tuple(lines), tuple(dict.fromkeys(notes)))
 
 
-def _runs(layout: PaperTable, results: Mapping[str, Results]) -> list[tuple[str, str]]:
-    """Labels and names of the runs that belong in a table: those it names, or else all."""
-    named = [(row.label, row.run) for row in layout.rows if row.run]
-    return named or [(name, name) for name in results]
-
-
 def _rows(one: Results, subtasks: Set[str]) -> list[Row]:
     """A run's rows of some sub-tasks."""
     return [row for row in one.rows.values() if "all" in subtasks or row.subtask in subtasks]
-
-
-def _quoted_line(row: Quoted, metrics: Sequence[SampleMetric]) -> tuple[str, ...]:
-    figures = zip(row.figures, metrics, strict=True)
-    cells = ("–" if figure is None else format_number(figure, metric.digits) for figure, metric in figures)
-    return (row.label, QUOTED, *cells)
 
 
 def _cell(rows: Sequence[Row], subtask: str, metric: SampleMetric, missing: Mapping[str, str], interval: bool) -> str:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from diffcam.camera import Aperture
 from diffcam.functional.blur_stack import band_energies, blur_bands, equal_contrast
-from diffcam.functional.bokeh import display_to_linear, linear_to_display
+from diffcam.functional.bokeh import DISPLAY_GAMMA, display_to_linear, linear_to_display
 from diffcam.functional.deconvolution import richardson_lucy_steps
 from diffcam.functional.defocus_fit import fit_lens, local_radius, log_likelihoods, of_radius, radius_at
 from diffcam.functional.disc import disc_strength
@@ -105,7 +105,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, width: int = 128, depth: int = 8, gamma: float = 2.2, iterations: int = 20) -> None:
+    def __init__(self, width: int = 128, depth: int = 8, gamma: float = DISPLAY_GAMMA, iterations: int = 20) -> None:
         super().__init__()
         self.gamma = gamma
         self.iterations = iterations
