@@ -42,7 +42,7 @@ class Edition:
     Args:
         shards: Paths, brace patterns or globs.
         resolution: Side of the square that is shown, or height and width, in pixels.
-        renderer: Renders what is not stored; None: gamma 4, no highlights.
+        renderer: Renders what is not stored; None: that of the paper's data.
         perturbation: Of the disparity that methods are given (table 6); None: exact.
         seed: Of the perturbation.
 

@@ -99,7 +99,7 @@ class DepthRenderer(Method):
     """A bokeh renderer with the sample's disparity map: it can add blur, not take it away.
 
     Args:
-        renderer: The renderer; None: gamma 4, no highlights.
+        renderer: The renderer; None: that of the paper's data.
     """
 
     note = "made the ground truth of add bokeh from the exact disparity, but for ray-traced scenes"

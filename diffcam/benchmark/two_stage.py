@@ -122,7 +122,7 @@ class TwoStage(Method):
 
     Args:
         deblur: First stage.
-        renderer: Second stage; None: gamma 4, no highlights.
+        renderer: Second stage; None: that of the paper's data.
     """
 
     def __init__(self, deblur: Deblur, renderer: BokehRenderer | None = None) -> None:

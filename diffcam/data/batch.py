@@ -75,10 +75,10 @@ class RefocusBatch:
     def __len__(self) -> int:
         return self.reference.shape[0]
 
-    def __getitem__(self, part: slice) -> RefocusBatch:
-        """The samples of a slice."""
+    def part(self, start: int, stop: int) -> RefocusBatch:
+        """The batch of the samples from place ``start`` up to ``stop``."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        parts: dict[str, Any] = {name: None if value is None else value[part] for name, value in values.items()}
+        parts: dict[str, Any] = {name: None if value is None else value[start:stop] for name, value in values.items()}
         return RefocusBatch(**parts)
 
     def to(

@@ -175,7 +175,7 @@ class Scores(Metric):
         # on a CPU one by one: a batch's temporaries leave its caches and are given back to the system after each step
         size = 1 if outputs_B3HW.device.type == "cpu" else len(batch)
         for start in range(0, len(batch), size):
-            part = batch[start : start + size]
+            part = batch.part(start, start + size)
             compared = Comparison(part, outputs_B3HW[start : start + size])
             scores = {
                 metric.column: metric.score(*(getattr(compared, name) for name in metric.inputs)).tolist()

@@ -65,9 +65,9 @@ def test_batches_cannot_be_changed() -> None:
         collate([make_sample(1)]).index = torch.zeros(1)
 
 
-def test_a_slice_is_the_batch_of_its_samples() -> None:
+def test_a_part_is_the_batch_of_its_samples() -> None:
     samples = [make_sample(number, evaluated=True) for number in (3, 7, 9)]
-    part, expected = collate(samples)[1:], collate(samples[1:])
+    part, expected = collate(samples).part(1, 3), collate(samples[1:])
     for name, value in vars(expected).items():
         found = getattr(part, name)
         if isinstance(value, torch.Tensor):
@@ -75,7 +75,7 @@ def test_a_slice_is_the_batch_of_its_samples() -> None:
     assert torch.equal(part.cameras.focus, expected.cameras.focus)
     assert torch.equal(part.cameras.bokeh, expected.cameras.bokeh)
     assert (part.scenes, part.subtasks, part.sources) == (expected.scenes, expected.subtasks, expected.sources)
-    assert collate([make_sample(1)])[:1].all_in_focus is None
+    assert collate([make_sample(1)]).part(0, 1).all_in_focus is None
 
 
 def test_what_one_sample_lacks_the_batch_lacks() -> None:

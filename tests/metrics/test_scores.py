@@ -85,8 +85,9 @@ def test_columns_must_differ() -> None:
 
 def test_repeated_samples_count_once_and_methods_keep_their_order() -> None:
     scores, given = Scores([MAE()]), batch()
-    for method, part in (("model", slice(1, 2)), ("copy", slice(0, 2)), ("model", slice(0, 2))):
-        scores.update(method, given[part], given.reference[part] + (0.5 if method == "copy" else 0.25))
+    for method, start in (("model", 1), ("copy", 0), ("model", 0)):
+        part = given.part(start, 2)
+        scores.update(method, part, part.reference + (0.5 if method == "copy" else 0.25))
     rows = scores.compute()
     assert [(row.method, row.sample) for row in rows] == [("model", 7), ("model", 8), ("copy", 7), ("copy", 8)]
     assert [row.scores["mae"] for row in rows] == pytest.approx([0.25, 0.25, 0.5, 0.5], abs=1 / 255)
@@ -94,12 +95,12 @@ def test_repeated_samples_count_once_and_methods_keep_their_order() -> None:
 
 def test_what_was_computed_does_not_end_the_collection() -> None:
     scores, given = Scores([MAE()]), batch()
-    scores.update("model", given[0:1], given.reference[0:1])
+    scores.update("model", given.part(0, 1), given.reference[:1])
     assert len(scores.compute()) == 1
-    scores.update("model", given[1:2], given.reference[1:2])
+    scores.update("model", given.part(1, 2), given.reference[1:])
     assert len(scores.compute()) == 2
     scores.reset()
-    scores.update("model", given[1:2], given.reference[1:2])
+    scores.update("model", given.part(1, 2), given.reference[1:])
     assert [row.sample for row in scores.compute()] == [8]
 
 
