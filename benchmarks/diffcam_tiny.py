@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 
 from diffcam.benchmark import Edition, ImperfectDepth, LayeredDeconvolution, Method, Refocuser, Results, run_method
-from diffcam.benchmark.methods import Copy, GroundTruth, to_picture
+from diffcam.benchmark.methods import Copy, GroundTruth
 from diffcam.camera import Camera
 from diffcam.data import BokehRenderer, DepthDropout
 from diffcam.metrics import (
@@ -32,6 +32,7 @@ from diffcam.metrics import (
     Table,
     estimate,
 )
+from diffcam.photo.pixels import to_picture
 from diffcam.pipeline import RefocusPipeline
 
 SHARDS = ["data_shards/heldout-*.tar"]

@@ -30,7 +30,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from torch import Tensor
 
-from diffcam.camera import ThinLens, pixels_per_level
+from diffcam.camera import ThinLens, reference_scale
 from diffcam.kernels import render_bokeh
 from diffcam.simulation.draws import Draws
 from diffcam.simulation.raytraced.materials import DISPLAY_GAMMA
@@ -86,7 +86,7 @@ class Shot:
 
     def render(self, mode: str) -> Tensor:
         """What the renderer makes of it, clipped alike."""
-        bokeh = self.level * pixels_per_level(*SIZE)
+        bokeh = self.level * reference_scale(*SIZE)
         rendered = render_bokeh(
             self.image[None],
             self.disparity[None],

@@ -19,9 +19,8 @@ from pathlib import Path
 import torch
 
 from diffcam.benchmark import Edition
-from diffcam.benchmark.run import compare
-from diffcam.data import BokehRenderer
-from diffcam.metrics import MAE, PSNR, SSIM, BlurRadiusError, FocusHit, LVCorr, Scorer
+from diffcam.data import BokehRenderer, collate
+from diffcam.metrics import MAE, PSNR, SSIM, BlurRadiusError, FocusHit, LVCorr, Scores
 
 SHARDS = Path(__file__).parents[1] / "data_shards" / "open-benchmark-layered-*.tar"
 GAMMA = 2.2
@@ -32,16 +31,16 @@ def score_scenes(scenes: list[int], size: int) -> tuple[int, float, float]:
     """Samples, wall-clock seconds and processor seconds of one process's share."""
     torch.set_num_threads(1)
     edition = Edition([str(SHARDS)], size, BokehRenderer(gamma=GAMMA))
-    scorer = Scorer([MAE(), PSNR(), SSIM(), LVCorr(), FocusHit(), BlurRadiusError(GAMMA)])
+    scores = Scores([MAE(), PSNR(), SSIM(), LVCorr(), FocusHit(), BlurRadiusError(GAMMA)])
     every = edition.scenes()
     samples, wall, processor = 0, 0.0, 0.0
     for scene in scenes:
         chosen = [edition[number] for number in every[scene % len(every)].numbers]
-        shifted = [*chosen[1:], chosen[0]]
-        pairs = [(sample, other.targets[0]) for sample, other in zip(chosen, shifted, strict=True)]
-        comparison = compare(pairs)
+        batch = collate(chosen)
+        shifted = batch.targets[:, 0].roll(-1, dims=0)
         start, start_processor = time.perf_counter(), time.process_time()
-        samples += len(scorer("timed", comparison))
+        scores.update("timed", batch, shifted)
+        samples += len(batch)
         wall += time.perf_counter() - start
         processor += time.process_time() - start_processor
     return samples, wall, processor

@@ -22,7 +22,8 @@ import triton.language as tl
 from torch import Tensor
 
 from diffcam.camera import Aperture
-from diffcam.functional.bokeh import AREA_OFFSET, EDGE_SLOPE, defocus_radius, display_to_linear
+from diffcam.functional.bokeh import defocus_radius, display_to_linear
+from diffcam.functional.disc import EDGE_SLOPE, disc_strength
 from diffcam.kernels.gpu import TILE, scatter
 
 FLOPS_A_PAIR = 3 + 1 + 1 + 1 + 3 + 1 + 7
@@ -185,7 +186,7 @@ def measure(
     print(f"ceilings: {flops / 1e12:.2f} TFLOP/s, {bandwidth / 1e12:.3f} TB/s; best of {repeat}, ms")
     print("   K   gather  scatter  ratio  share of the limit: gather  scatter  greatest difference")
     for level, radius in radii.items():
-        strength = 1 / (radius.square() + AREA_OFFSET)
+        strength = disc_strength(radius)
         runs = (partial(scatter, light, radius, strength, Aperture()), partial(splat, light, radius, strength))
         gather, scattered = (seconds(run, device, repeat) for run in runs)
         first, second = (light_sum / weight_sum for light_sum, weight_sum in (run() for run in runs))

@@ -17,8 +17,15 @@ MILLIMETRES = 1000.0
 """In a metre."""
 
 MAX_BOKEH = 64.0
+"""The largest level that a camera takes: 64 pixels of radius at a 512-pixel short side, an eighth of the picture's."""
+
 LEVEL_SCALE = 20.0
 """The largest simulated level: the camera token sees level / 20 (paper, appendix D)."""
+
+
+def reference_scale(height: int, width: int) -> float:
+    """Size of an image over that of one with a 512-pixel short side, in whose pixels levels are given."""
+    return min(height, width) / REFERENCE_SHORT_SIDE
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,10 @@ class Camera:
             raise ValueError(f"bokeh must lie in [0, {MAX_BOKEH:g}], got {bokeh:g}")
         object.__setattr__(self, "focus", (x, y))
         object.__setattr__(self, "bokeh", bokeh)
+
+    def radius_per_disparity(self, height: int, width: int) -> float:
+        """Blur radius in pixels of an image of this size, per unit of disparity."""
+        return self.bokeh * reference_scale(height, width)
 
 
 @dataclass(frozen=True)
@@ -171,11 +182,6 @@ def _inverse_depth_range(near: float, far: float) -> float:
     return 1 / near - 1 / far
 
 
-def pixels_per_level(height: int, width: int) -> float:
-    """Pixels of blur radius per bokeh level in an image of this size: short side / 512."""
-    return min(height, width) / REFERENCE_SHORT_SIDE
-
-
 def focus_pixel(focus: tuple[float, float], height: int, width: int) -> tuple[int, int]:
     """Row and column of the pixel that holds a focus point given as fractions of width and height."""
     x, y = focus
@@ -221,17 +227,21 @@ class CameraBatch:
             bokeh=torch.tensor([camera.bokeh for camera in cameras], dtype=torch.float32),
         )
 
+    def __getitem__(self, index: Any) -> CameraBatch:
+        """Some of the cameras: an index or slice of the leading shape, ``cameras[:, 0]`` for the first of K targets."""
+        return CameraBatch(self.focus[index], self.bokeh[index])
+
     def to(self, *args: Any, **kwargs: Any) -> CameraBatch:
         """Move or cast both tensors, as ``Tensor.to``."""
         return CameraBatch(self.focus.to(*args, **kwargs), self.bokeh.to(*args, **kwargs))
 
+    def pin_memory(self) -> CameraBatch:
+        """Copy both tensors to page-locked memory."""
+        return CameraBatch(self.focus.pin_memory(), self.bokeh.pin_memory())
+
     def flatten(self) -> CameraBatch:
         """Merge all leading dimensions into one."""
         return CameraBatch(self.focus.reshape(-1, 2), self.bokeh.reshape(-1))
-
-    def radius_pixels(self, height: int, width: int) -> Tensor:
-        """Blur radius in pixels per unit of disparity in an image of this size; the shape of ``bokeh``."""
-        return self.bokeh * pixels_per_level(height, width)
 
     def focus_disparity(self, disparity_B1HW: Tensor) -> Tensor:
         """Disparity at the pixel that holds each camera's focus point, ``(B,)``; for a ``(B,)`` batch."""
@@ -242,10 +252,10 @@ class CameraBatch:
         )
         return disparity_B1HW[torch.arange(len(row_B), device=row_B.device), 0, row_B, column_B]
 
-    def blur_radius(self, disparity_B1HW: Tensor) -> Tensor:
-        """Size of :meth:`defocus` in pixels of the map itself, ``(B, 1, H, W)``."""
+    def defocus_pixels(self, disparity_B1HW: Tensor) -> Tensor:
+        """:meth:`defocus` in pixels of the map itself, ``(B, 1, H, W)``."""
         height, width = disparity_B1HW.shape[-2:]
-        return self.defocus(disparity_B1HW).abs() * pixels_per_level(height, width)
+        return self.defocus(disparity_B1HW) * reference_scale(height, width)
 
     def defocus(self, disparity_B1HW: Tensor) -> Tensor:
         """Signed blur radius that each camera asks for (paper eq. 7), for a ``(B,)`` batch.

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffcam.camera import Aperture, Camera, CameraBatch, pixels_per_level
+from diffcam.camera import Aperture, Camera, CameraBatch
 from diffcam.errors import DiffcamError
 from diffcam.functional.frame import Frame, same_frame
 from diffcam.functional.upsampling import blur_agreement, upsample_result
 from diffcam.kernels.scatter import scatter_discs
 from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo, single_channel
+from diffcam.photo.pixels import to_picture
 from diffcam.pretrained.depth import DepthEstimator
 
 logger = logging.getLogger(__name__)
@@ -102,8 +103,7 @@ class PhotoSession:
 
     def picture(self, image_3HW: Tensor, camera: Camera, steps: int, seed: int) -> Image.Image:
         """A result as a PIL image of the photo's kind, with the record of how it was made."""
-        pixels = (image_3HW.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-        picture = Image.fromarray(pixels)
+        picture = to_picture(image_3HW)
         if self.photo.alpha is not None:
             picture.putalpha(self.photo.alpha)
         picture.info["diffcam"] = json.dumps(self.record(camera, steps, seed))
@@ -124,7 +124,7 @@ class PhotoSession:
         disparity = self.frame.from_model(self.disparity)
         if camera.bokeh > 0 and not disparity.any():
             return None
-        asked = CameraBatch.from_cameras([camera]).defocus(disparity) * pixels_per_level(*disparity.shape[-2:])
+        asked = CameraBatch.from_cameras([camera]).defocus_pixels(disparity)
         own = self.frame.from_model(self._conditions.own_radius).cpu()
         return blur_agreement(own, asked, scatter_discs)
 

@@ -64,3 +64,18 @@ def test_the_asked_blur_is_that_of_the_renderer() -> None:
     torch.testing.assert_close(batch.defocus(disparity), expected)
     assert expected.min() < -1
     assert expected.max() > 1
+
+
+def test_levels_are_pixels_of_a_512_pixel_short_side() -> None:
+    camera = Camera((0.5, 0.5), 12.0)
+    assert [camera.radius_per_disparity(*size) for size in ((512, 900), (256, 512), (2048, 1024))] == [12.0, 6.0, 24.0]
+    disparity = torch.rand(1, 1, 128, 192, generator=torch.Generator().manual_seed(0))
+    batch = CameraBatch.from_cameras([camera])
+    torch.testing.assert_close(batch.defocus_pixels(disparity), batch.defocus(disparity) * 128 / 512)
+
+
+def test_some_cameras_of_a_batch() -> None:
+    cameras = CameraBatch(torch.arange(12.0).view(2, 3, 2) / 12, torch.arange(6.0).view(2, 3))
+    assert cameras[:, 0].bokeh.tolist() == [0, 3]
+    assert cameras[:, 0].focus.tolist() == cameras.focus[:, 0].tolist()
+    assert cameras[1:].bokeh.tolist() == [[3, 4, 5]]

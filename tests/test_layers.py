@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "diffcam"
 
 LAYERS = (
-    {"errors"},
+    {"errors", "files"},
     {"camera"},
     {"functional"},
     {"photo", "kernels"},
     {"pretrained"},
-    {"models", "data", "metrics"},
-    {"simulation", "session"},
+    {"models", "data"},
+    {"metrics", "simulation", "session"},
     {"pipeline", "tasks"},
     {"planning"},
     {"callbacks", "benchmark", "ui"},

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffcam.benchmark.edition import Edition
 from diffcam.benchmark.grids import picture
 from diffcam.benchmark.results import Results
-from diffcam.camera import pixels_per_level
+from diffcam.camera import reference_scale
 from diffcam.metrics import Row
 
 EDGE_STEP = 0.05
@@ -80,7 +80,7 @@ def error_by_edge_distance(
             if output is None or disparity is None or bool(disparity.isnan().any()):
                 continue
             error = (output - sample.targets[0]).abs().mean(dim=0).double().numpy()
-            distance = edge_distance(disparity) / pixels_per_level(*error.shape)
+            distance = edge_distance(disparity) / reference_scale(*error.shape)
             place = np.digitize(distance, bounds) - 1
             inside = (place >= 0) & (place < len(sums))
             sums += np.bincount(place[inside], error[inside], len(sums))

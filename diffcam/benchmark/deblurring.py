@@ -9,32 +9,38 @@ import torch
 from torch import Tensor
 
 from diffcam.benchmark.methods import Method, render_target
-from diffcam.camera import pixels_per_level
+from diffcam.camera import reference_scale
 from diffcam.data.batch import RefocusSample
 from diffcam.data.rendering import BokehRenderer
 from diffcam.errors import DiffcamError
-from diffcam.functional.bokeh import EDGE_SLOPE, display_to_linear, linear_to_display
+from diffcam.functional.bokeh import display_to_linear, linear_to_display
+from diffcam.functional.disc import disc_kernel
 
 SHARP_RADIUS = 0.75
-"""Blur below this radius is left as it is: what deconvolution would gain, it loses in noise."""
+"""Blur below this radius, in pixels, is left as it is: what deconvolution would gain, it loses in noise."""
 
 REBLUR_SIGMA = 1.0
-"""The known blur whose effect on an edge tells the edge's own (Zhuo and Sim 2011)."""
+"""Standard deviation in pixels of the known blur whose effect on an edge tells the edge's own (Zhuo and Sim 2011)."""
 
 OWN_RADIUS = 1.8
-"""Disc radius that the estimate finds at edges that are in focus: no edge of a photo is a step."""
-
+"""Disc radius in pixels that the estimate finds at edges that are in focus: no edge of a photo is a step."""
 
 EDGE_QUANTILE = 0.4
-"""Which of the radii found at edges of one depth is taken for the lens's."""
+"""Quantile of the radii found at edges of one depth that is taken for the lens's: soft edges and shadows lie above."""
 
 
 class Restoration(ABC):
     """Deconvolution of a plane by a known kernel."""
 
-    @abstractmethod
     def __call__(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         """The plane ``(H, W)``, values in [0, 1], without the kernel's blur."""
+        margin = min(2 * len(kernel), min(plane_HW.shape) - 1)  # mirrored around itself, so that no border rings
+        restored = self.restore(np.pad(plane_HW, margin, mode="reflect"), kernel)
+        return restored[margin:-margin, margin:-margin]
+
+    @abstractmethod
+    def restore(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+        """The same for a plane whose border may ring."""
 
 
 class Wiener(Restoration):
@@ -47,11 +53,11 @@ class Wiener(Restoration):
     def __init__(self, balance: float = 0.03) -> None:
         self.balance = balance
 
-    def __call__(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    def restore(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         """See :class:`Restoration`."""
         from skimage.restoration import wiener
 
-        return _framed(lambda padded: wiener(padded, kernel, self.balance, clip=False), plane_HW, kernel)
+        return np.asarray(wiener(plane_HW, kernel, self.balance, clip=False))
 
 
 class RichardsonLucy(Restoration):
@@ -64,11 +70,11 @@ class RichardsonLucy(Restoration):
     def __init__(self, iterations: int = 10) -> None:
         self.iterations = iterations
 
-    def __call__(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    def restore(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         """See :class:`Restoration`."""
         from skimage.restoration import richardson_lucy
 
-        return _framed(lambda padded: richardson_lucy(padded, kernel, num_iter=self.iterations), plane_HW, kernel)
+        return np.asarray(richardson_lucy(plane_HW, kernel, num_iter=self.iterations))
 
 
 class LayeredDeconvolution(Method):
@@ -91,16 +97,16 @@ class LayeredDeconvolution(Method):
 
     def __call__(self, sample: RefocusSample) -> Tensor:
         """The reference without its blur, with the asked one."""
-        sharp = deconvolve(sample.reference, self.radii(sample), self.restoration, self.renderer.gamma, self.step)
+        disparity_HW, plane, level = self.lens(sample)
+        radii_HW = level * reference_scale(*disparity_HW.shape) * np.abs(disparity_HW - plane)  # paper eq. 7
+        sharp = deconvolve(sample.reference, radii_HW, self.restoration, self.renderer.gamma, self.step)
         return render_target(self.renderer, sharp, sample)
 
-    def radii(self, sample: RefocusSample) -> np.ndarray:
-        """Blur radius of the reference at each pixel, ``(H, W)``: eq. 7 with plane and level that fit its edges."""
+    def lens(self, sample: RefocusSample) -> tuple[np.ndarray, float, float]:
+        """Disparity ``(H, W)``, focus plane and bokeh level of the reference's blur: those that fit its edges."""
         positions, found = edge_radii(sample.reference, self.renderer.gamma)
         disparity = sample.disparity[0].numpy()
-        unit = pixels_per_level(*disparity.shape)
-        plane, level = fit_lens(disparity[positions], found, unit)
-        return np.asarray(level * unit * np.abs(disparity - plane))
+        return disparity, *fit_plane_and_level(disparity[positions], found, reference_scale(*disparity.shape))
 
 
 class OracleDeconvolution(LayeredDeconvolution):
@@ -108,8 +114,8 @@ class OracleDeconvolution(LayeredDeconvolution):
 
     note = "deconvolution told the radii of the reference's blur"
 
-    def radii(self, sample: RefocusSample) -> np.ndarray:
-        """The true radii.
+    def lens(self, sample: RefocusSample) -> tuple[np.ndarray, float, float]:
+        """The true disparity, plane and level.
 
         Raises:
             DiffcamError: If the benchmark does not tell them.
@@ -120,17 +126,7 @@ class OracleDeconvolution(LayeredDeconvolution):
             or bool(sample.exact_disparity.isnan().any())
         ):
             raise DiffcamError("the oracle needs a sample that says how its reference was blurred")
-        plane, level = sample.reference_blur
-        disparity = sample.exact_disparity[0].numpy()
-        return np.asarray(level * pixels_per_level(*disparity.shape) * np.abs(disparity - plane))
-
-
-def disc(radius: float) -> np.ndarray:
-    """The renderer's blur disc of one radius, of unit sum."""
-    reach = int(radius) + 1
-    offsets = np.arange(-reach, reach + 1)
-    weights = 0.5 + 0.5 * np.tanh(EDGE_SLOPE * (radius - np.hypot(offsets[:, None], offsets)))
-    return np.asarray(weights / weights.sum())
+        return sample.exact_disparity[0].numpy(), *sample.reference_blur
 
 
 def deconvolve(
@@ -152,8 +148,8 @@ def deconvolve(
         share = np.clip(1 - np.abs(radii_HW / step - number), 0, 1) * (radii_HW >= SHARP_RADIUS)
         if not share.any():
             continue
-        kernel = disc(number * step)
-        result += share * np.stack([restoration(plane, kernel) for plane in light])
+        kernel = disc_kernel(number * step, dtype=torch.float64).numpy()
+        result += share * np.stack([restoration(plane, kernel / kernel.sum()) for plane in light])
         weights += share
     result += (1 - weights) * light
     return linear_to_display(torch.from_numpy(result).clamp(0, 1), gamma).float()
@@ -184,11 +180,11 @@ def edge_radii(image_3HW: Tensor, gamma: float) -> tuple[tuple[np.ndarray, ...],
     return positions, np.sqrt(np.maximum(radii**2 - OWN_RADIUS**2, 0))
 
 
-def fit_lens(disparity_N: np.ndarray, radii_N: np.ndarray, unit: float) -> tuple[float, float]:
+def fit_plane_and_level(disparity_N: np.ndarray, radii_N: np.ndarray, unit: float) -> tuple[float, float]:
     """Focus plane and bokeh level whose radii (eq. 7) fit those found at edges.
 
-    The fit is to a low quantile of what is found: soft edges and shadows look more blurred than the lens made them,
-    nothing looks less.
+    The fit is to :data:`EDGE_QUANTILE` of what is found: soft edges and shadows look more blurred than the lens made
+    them, nothing looks less.
 
     Args:
         disparity_N: Disparity at the edges.
@@ -207,10 +203,3 @@ def fit_lens(disparity_N: np.ndarray, radii_N: np.ndarray, unit: float) -> tuple
     errors = np.maximum(EDGE_QUANTILE * excess, (EDGE_QUANTILE - 1) * excess).mean(axis=-1)
     plane, level = np.unravel_index(np.argmin(errors), errors.shape)
     return float(planes[plane]), float(levels[level])
-
-
-def _framed(restore: object, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Deconvolve with the picture mirrored around itself, so that its border does not ring."""
-    margin = min(2 * len(kernel), min(plane_HW.shape) - 1)
-    restored = restore(np.pad(plane_HW, margin, mode="reflect"))  # type: ignore[operator]
-    return np.asarray(restored[margin:-margin, margin:-margin])

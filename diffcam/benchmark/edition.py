@@ -14,8 +14,9 @@ from diffcam.data.perturbation import Perturbation
 from diffcam.data.reader import find_shards, read_index
 from diffcam.data.rendering import BokehRenderer
 from diffcam.data.schema import decode_record
-from diffcam.data.shards import SceneEntry, file_sha256
+from diffcam.data.shards import SceneEntry
 from diffcam.errors import DiffcamError
+from diffcam.files import file_sha256
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Edition:
     Args:
         shards: Paths, brace patterns or globs.
         resolution: Side of the square samples, or height and width, in pixels.
-        renderer: Renders variants that are not stored; None: gamma 4, no highlights.
+        renderer: Renders variants that are not stored; None: that of the paper's data.
         perturbation: Of the disparity that methods are given (table 6); None: exact.
         seed: Of the perturbation.
 
@@ -82,13 +83,14 @@ class Edition:
         records = []
         for entry in entries:
             with entry.open() as members:
-                records.append((entry, decode_record(entry.key, members)))
-            made_with, gamma = records[-1][1]["metadata"].get("gamma", self.renderer.gamma), self.renderer.gamma
-            if made_with != gamma:  # targets in other light than what methods and metrics assume
+                record = decode_record(entry.key, members)
+            gamma = record["metadata"].get("gamma", self.renderer.gamma)
+            if gamma != self.renderer.gamma:  # targets are of another light than what methods and metrics are told
                 raise DiffcamError(
-                    f"{entry.name}: made with gamma {made_with}, but the renderer has {gamma:g}: "
-                    f"set gamma to {made_with} in the config, or name other --shards"
+                    f"{entry.name}: made with gamma {gamma}, but the renderer has {self.renderer.gamma:g}: "
+                    f"set gamma to {gamma} in the config, or name other --shards"
                 )
+            records.append((entry, record))
         return records
 
     @cached_property

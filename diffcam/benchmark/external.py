@@ -36,10 +36,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from diffcam.benchmark.methods import Method, NotAvailableError, from_picture, to_picture
-from diffcam.camera import focus_pixel, pixels_per_level
+from diffcam.benchmark.methods import Method, NotAvailableError
+from diffcam.camera import focus_pixel
 from diffcam.data.batch import RefocusSample
 from diffcam.errors import DiffcamError
+from diffcam.photo.pixels import from_picture, to_picture
 
 
 class External(Method):
@@ -158,7 +159,7 @@ def write_request(folder: Path, sample: RefocusSample) -> None:
     request = {
         "focus": list(camera.focus),
         "bokeh": camera.bokeh,
-        "radius": camera.bokeh * pixels_per_level(height, width),
+        "radius": camera.radius_per_disparity(height, width),
         "focus_disparity": float(sample.disparity[0, row, column]),
         "width": width,
         "height": height,

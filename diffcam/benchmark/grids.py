@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from diffcam.benchmark.edition import Edition, SceneSamples
-from diffcam.benchmark.methods import to_picture
 from diffcam.benchmark.results import Results
 from diffcam.data.batch import RefocusSample
 from diffcam.errors import DiffcamError
+from diffcam.photo.pixels import from_picture, to_picture
 
 CELL, GAP, LABEL = 256, 4, 22
 """Width of a picture, gap between cells and height of a line of text, pixels; chosen."""
@@ -49,7 +48,8 @@ def write_grids(
     """
     shown = list(methods) if methods is not None else with_outputs(results)
     every = edition.scenes()
-    chosen = [every[i * len(every) // min(scenes, len(every))] for i in range(min(scenes, len(every)))]
+    count = min(scenes, len(every))
+    chosen = [every[i * len(every) // count] for i in range(count)]
     folder.mkdir(parents=True, exist_ok=True)
     columns = {
         subtask: (["reference", *shown, "target"], [n for scene in chosen for n in _strongest(scene, subtask)])
@@ -109,7 +109,7 @@ def level_sweep(
     added = readable(edition, [number for number, subtask in pairs if subtask == "add_bokeh"])
     samples = sorted(added, key=lambda sample: sample.cameras[0].bokeh)
     header = ["method", *(f"level {sample.cameras[0].bokeh:g}" for sample in samples)]
-    rows = [[name, *(_cell(sample, name, results) for sample in samples)] for name in [*methods, "target"]]
+    rows = [[name, *(_cell(sample, name, results) for sample in samples)] for name in (*methods, "target")]
     draw_grid(header, rows).save(path)
     return path
 
@@ -142,8 +142,7 @@ def mark_focus(image_3HW: Tensor, focus: tuple[float, float]) -> Tensor:
     picture = to_picture(image_3HW)
     box = (max(x - half, 0), max(y - half, 0), min(x + half, width - 1), min(y + half, height - 1))
     ImageDraw.Draw(picture).rectangle(box, outline=FOCUS_COLOUR, width=max(2, min(height, width) // 120))
-    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return pixels.view(height, width, 3).permute(2, 0, 1).float() / 255
+    return from_picture(picture)
 
 
 def marked_reference(sample: RefocusSample) -> Tensor:

@@ -14,10 +14,11 @@ from typing import Any
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from diffcam.benchmark.methods import Method, NotAvailableError, from_picture, to_picture
+from diffcam.benchmark.methods import Method, NotAvailableError
 from diffcam.camera import Camera
 from diffcam.data.batch import RefocusSample
 from diffcam.errors import DiffcamError
+from diffcam.photo.pixels import from_picture, to_picture
 
 LEDGER = "spent.jsonl"
 """File in the method's folder that records the price of each answered request."""
@@ -134,8 +135,8 @@ class ImageEditing(Method):
             ledger.write(json.dumps({"sample": sample.index, "price": self.price}) + "\n")
         try:
             edited = Image.open(io.BytesIO(base64.b64decode(answer.data[0].b64_json, validate=True)))
-            edited = edited.convert("RGB").resize(size).crop(box)
-            return from_picture(edited.resize(picture.size, Image.Resampling.LANCZOS))
+            inside = edited.convert("RGB").resize(size).crop(box)
+            return from_picture(inside.resize(picture.size, Image.Resampling.LANCZOS))
         except (TypeError, IndexError, binascii.Error, UnidentifiedImageError, OSError) as error:
             raise DiffcamError(f"the image editing API answered without a picture ({type(error).__name__})") from error
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +15,12 @@ from diffcam.data.perturbation import Perturbation
 from diffcam.data.randomness import derived_generator
 from diffcam.data.rendering import BokehRenderer
 from diffcam.errors import DiffcamError
+from diffcam.files import files_sha256
+from diffcam.models.checkpoint import packaged
+from diffcam.photo import Photo
+from diffcam.photo.pixels import to_picture
+from diffcam.pipeline import RefocusPipeline
+from diffcam.session import PhotoSession
 
 
 class NotAvailableError(DiffcamError):
@@ -96,7 +99,7 @@ class DepthRenderer(Method):
     """A bokeh renderer with the sample's disparity map: it can add blur, not take it away.
 
     Args:
-        renderer: The renderer; None: gamma 4, no highlights.
+        renderer: The renderer; None: that of the paper's data.
     """
 
     note = "made the ground truth of add bokeh from the exact disparity, but for ray-traced scenes"
@@ -136,15 +139,13 @@ class Refocuser(Method):
         self.seed = seed
         self.device = device
         self.parallel = device == "cpu"  # several processes would crowd a GPU
-        self._pipeline: Any = None
-        self._session: tuple[RefocusSample, Any] | None = None
+        self._pipeline: RefocusPipeline | None = None
+        self._opened: tuple[RefocusSample, PhotoSession] | None = None
 
     def fingerprint(self) -> str:
         """Of the model's folder, or of the adapter alone: a FLUX base is known by its name."""
-        from diffcam.models.checkpoint import packaged
-
         folder = Path(self.adapter) if self.adapter else packaged(self.source) or Path(self.source)
-        return hash_files(sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")]))
+        return files_sha256(sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")]))
 
     def prepare(self, folder: Path) -> None:
         """Load the pipeline.
@@ -152,8 +153,6 @@ class Refocuser(Method):
         Raises:
             NotAvailableError: If the model cannot be had.
         """
-        from diffcam.pipeline import RefocusPipeline
-
         try:
             self._pipeline = RefocusPipeline.from_pretrained(self.source, adapter=self.adapter)
         except DiffcamError as error:
@@ -162,21 +161,13 @@ class Refocuser(Method):
 
     def __call__(self, sample: RefocusSample) -> Tensor:
         """The model's output."""
-        session = self._open(sample)
-        images: Tensor = session.images(session.latents(sample.cameras, self.steps, self.seed), sample.cameras)
-        return images[0]
-
-    def _open(self, sample: RefocusSample) -> Any:
-        """The photo's session; samples that share reference and disparity share it."""
-        from diffcam.photo import Photo
-
-        if self._session is not None:
-            opened, session = self._session
-            if torch.equal(opened.reference, sample.reference) and torch.equal(opened.disparity, sample.disparity):
-                return session
-        session = self._pipeline.open(Photo.from_image(to_picture(sample.reference)), sample.disparity[0])
-        self._session = (sample, session)
-        return session
+        assert self._pipeline is not None, "prepare() comes first"
+        last, session = self._opened or (sample, None)
+        same = torch.equal(last.reference, sample.reference) and torch.equal(last.disparity, sample.disparity)
+        if session is None or not same:  # consecutive samples often share both
+            session = self._pipeline.open(Photo.from_image(to_picture(sample.reference)), sample.disparity[0])
+        self._opened = (sample, session)
+        return session.images(session.latents(sample.cameras, self.steps, self.seed), sample.cameras)[0]
 
 
 class ImperfectDepth(Method):
@@ -220,28 +211,8 @@ class ImperfectDepth(Method):
         self.method.close()
 
 
-def hash_files(paths: Iterable[Path]) -> str:
-    """SHA-256 over the contents of those paths that are files; "" if none is."""
-    digests = [hashlib.sha256(path.read_bytes()).digest() for path in paths if path.is_file()]
-    return hashlib.sha256(b"".join(digests)).hexdigest() if digests else ""
-
-
 def render_target(renderer: BokehRenderer, image_3HW: Tensor, sample: RefocusSample) -> Tensor:
     """An image that counts as in focus everywhere, blurred as the sample's camera asks."""
     camera = sample.cameras[0]
     row, column = focus_pixel(camera.focus, *image_3HW.shape[1:])
     return renderer(image_3HW, sample.disparity, float(sample.disparity[0, row, column]), camera)
-
-
-def to_picture(image_3HW: Tensor) -> Any:
-    """Display values as a PIL image of 8 bits a channel."""
-    from PIL import Image
-
-    return Image.fromarray((image_3HW.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
-
-
-def from_picture(picture: Any) -> Tensor:
-    """A PIL image as display values ``(3, H, W)``."""
-    import numpy as np
-
-    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 255

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
-from diffcam.benchmark.methods import from_picture, to_picture
 from diffcam.errors import DiffcamError
+from diffcam.files import unfinished
 from diffcam.metrics import Row, read_rows, write_rows
+from diffcam.metrics.scores import MODEL, ROWS_FILE, decode_row, encode_row
+from diffcam.photo.pixels import from_picture, to_picture
 
-ROWS_FILE = "samples.csv"
 JOURNAL_FILE = "samples.jsonl"
+"""Rows of a run that has not ended, one JSON object a line, beside where its ``ROWS_FILE`` will be."""
+
 RECORD_FILE = "record.json"
-
-
-MODEL = "model"
-"""What ``lightning test`` calls the tested model in its rows."""
+"""What results depend on, and what is missing from them, see :class:`Results`."""
 
 
 class Results:
@@ -44,12 +42,22 @@ class Results:
         self.rows: dict[int, Row] = {}
         self.record: dict[str, Any] = {}
         if (folder / RECORD_FILE).exists():
-            self.record = _read_json(folder / RECORD_FILE)
+            try:
+                self.record = dict(json.loads((folder / RECORD_FILE).read_text(encoding="utf-8")))
+            except (OSError, ValueError) as error:
+                raise DiffcamError(
+                    f"{folder / RECORD_FILE}: cannot be read ({error}); delete the folder to start anew"
+                ) from error
         if (folder / ROWS_FILE).exists():
             # a file of `lightning test` also holds its controls
             self.rows = {row.sample: row for row in read_rows(folder / ROWS_FILE) if row.method in (folder.name, MODEL)}
         if (folder / JOURNAL_FILE).exists():
-            self.rows |= {row.sample: row for row in _read_journal(folder / JOURNAL_FILE)}
+            for line in (folder / JOURNAL_FILE).read_text(encoding="utf-8").splitlines():
+                try:
+                    row = decode_row(line)
+                except ValueError:
+                    break  # the line at which an earlier run was killed
+                self.rows[row.sample] = row
 
     @property
     def name(self) -> str:
@@ -76,7 +84,9 @@ class Results:
                 raise DiffcamError(
                     f"{self.folder}: holds results with another {differing}; choose another --output, or --force"
                 )
-            self._forget()
+            for path in (*self.folder.glob("outputs/*.png"), self.folder / ROWS_FILE, self.folder / JOURNAL_FILE):
+                path.unlink(missing_ok=True)
+            self.rows, self.record = {}, {}
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = {**self.record, **settings, **facts}
         self._write_record()
@@ -85,7 +95,7 @@ class Results:
         """Keep rows now; they survive if the process does not."""
         with open(self.folder / JOURNAL_FILE, "a", encoding="utf-8") as file:
             for row in rows:
-                file.write(json.dumps(asdict(row)) + "\n")
+                file.write(encode_row(row) + "\n")
         self.rows |= {row.sample: row for row in rows}
 
     def finish(self, missing: Mapping[str, str], failures: Mapping[int, str], **facts: Any) -> None:
@@ -97,9 +107,8 @@ class Results:
             facts: Further entries of the record.
         """
         if self.rows:
-            unfinished = self.folder / f".{ROWS_FILE}.unfinished"
-            write_rows(unfinished, [self.rows[number] for number in sorted(self.rows)])
-            os.replace(unfinished, self.folder / ROWS_FILE)
+            with unfinished(self.folder / ROWS_FILE) as partial:
+                write_rows(partial, [self.rows[number] for number in sorted(self.rows)])
         (self.folder / JOURNAL_FILE).unlink(missing_ok=True)
         failed = {str(number): failures[number] for number in sorted(failures)}
         self.record = {**self.record, "missing": dict(missing), "failures": failed, **facts}
@@ -113,9 +122,8 @@ class Results:
         """Keep an output, whole or not at all."""
         path = self.output_path(number)
         path.parent.mkdir(exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-        to_picture(output_3HW).save(unfinished, format="PNG", compress_level=1)
-        os.replace(unfinished, path)
+        with unfinished(path) as partial:
+            to_picture(output_3HW).save(partial, format="PNG", compress_level=1)
 
     def load_output(self, number: int) -> Tensor | None:
         """A kept output ``(3, H, W)``, or None where there is none or the file is damaged."""
@@ -129,16 +137,9 @@ class Results:
             path.unlink()  # damaged: it is made again
             return None
 
-    def _forget(self) -> None:
-        for path in [*self.folder.glob("outputs/*.png"), self.folder / ROWS_FILE, self.folder / JOURNAL_FILE]:
-            path.unlink(missing_ok=True)
-        self.rows, self.record = {}, {}
-
     def _write_record(self) -> None:
-        path = self.folder / RECORD_FILE
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
-        os.replace(unfinished, path)
+        with unfinished(self.folder / RECORD_FILE) as partial:
+            partial.write_text(json.dumps(self.record, indent=1), encoding="utf-8")
 
 
 def read_results(folder: Path) -> dict[str, Results]:
@@ -161,22 +162,3 @@ def _continues(setting: Any, held: Any) -> bool:
     before, now = list(held["shards"].items()), list(setting["shards"].items())
     rest = [{name: value for name, value in one.items() if name != "shards"} for one in (setting, held)]
     return before == now[: len(before)] and rest[0] == rest[1]
-
-
-def _read_journal(path: Path) -> list[Row]:
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            break  # the line at which an earlier run was killed
-        rows.append(Row(**{**entry, "focus": tuple(entry["focus"])}))
-    return rows
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DiffcamError(f"{path}: cannot be read ({error}); delete the folder to start anew") from error
-    return dict(content)

@@ -6,33 +6,21 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffcam.benchmark.edition import Edition, SceneSamples
+from diffcam.benchmark.edition import Edition
 from diffcam.benchmark.methods import Method, NotAvailableError
 from diffcam.benchmark.results import Results
-from diffcam.camera import CameraBatch
-from diffcam.data.batch import RefocusSample
+from diffcam.data.batch import RefocusSample, collate
 from diffcam.errors import DiffcamError
-from diffcam.metrics import Comparison, Row, SampleMetric, Scorer
+from diffcam.metrics import Row, SampleMetric, Scores
 
-
-@dataclass
-class SceneOutcome:
-    """What became of one scene.
-
-    Args:
-        rows: Scores of its finished samples.
-        failures: Reasons of the others, by number.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    failures: dict[int, str] = field(default_factory=dict)
+Outcome = tuple[list[Row], dict[int, str]]
+"""What became of a scene: rows of its finished samples, and by number why the others failed."""
 
 
 class SceneWorker:
@@ -52,29 +40,29 @@ class SceneWorker:
         self.name = name
         self.method = method
         self.edition = edition
-        self.scorer = Scorer(metrics)
+        self.scores = Scores(metrics)
         self.results = Results(folder)
         self._prepared = False
 
-    def __call__(self, numbers: Sequence[int]) -> SceneOutcome:
-        """Outputs (unless they are kept already) and scores of some samples of one scene.
+    def __call__(self, numbers: Sequence[int]) -> Outcome:
+        """Make (unless they are kept already) and score the outputs for some samples of one scene.
 
         Raises:
             NotAvailableError: If the method cannot run at all.
         """
-        outcome = SceneOutcome()
-        finished: list[tuple[RefocusSample, Tensor]] = []
+        self.scores.reset()
+        failures = {}
         for number in numbers:
             try:
                 sample = self.edition[number]
-                finished.append((sample, self._output(sample)))
+                output_3HW = self._output(sample)
             except NotAvailableError:
                 raise
             except DiffcamError as error:
-                outcome.failures[number] = " ".join(str(error).split())
-        if finished:
-            outcome.rows = self.scorer(self.name, compare(finished))
-        return outcome
+                failures[number] = " ".join(str(error).split())
+            else:
+                self.scores.update(self.name, collate([sample]), output_3HW[None])
+        return self.scores.compute() if self.scores.update_called else [], failures
 
     def _output(self, sample: RefocusSample) -> Tensor:
         output = self.results.load_output(sample.index) if self.method.keeps_outputs else None
@@ -92,25 +80,6 @@ class SceneWorker:
             if self.method.keeps_outputs:
                 self.results.save_output(sample.index, output)
         return output
-
-
-def compare(finished: Sequence[tuple[RefocusSample, Tensor]]) -> Comparison:
-    """Samples and their outputs, as metrics take them."""
-    samples = [sample for sample, _ in finished]
-    sharp = [sample.all_in_focus for sample in samples if sample.all_in_focus is not None]
-    disparity = [sample.exact_disparity for sample in samples if sample.exact_disparity is not None]
-    return Comparison(
-        prediction=torch.stack([output for _, output in finished]),
-        target=torch.stack([sample.targets[0] for sample in samples]),
-        reference=torch.stack([sample.reference for sample in samples]),
-        cameras=CameraBatch.from_cameras([sample.cameras[0] for sample in samples]),
-        samples=torch.tensor([sample.index for sample in samples]),
-        scenes=[sample.scene for sample in samples],
-        subtasks=[sample.subtask for sample in samples],
-        sources=[sample.source for sample in samples],
-        all_in_focus=torch.stack(sharp) if len(sharp) == len(samples) else None,
-        disparity=torch.stack(disparity) if len(disparity) == len(samples) else None,
-    )
 
 
 def run_method(
@@ -149,32 +118,31 @@ def run_method(
     settings = {"edition": edition.identity(), "method": describe(method), "weights": weights}
     results.open(settings, force, order=order)
     worker = SceneWorker(name, method, edition, metrics, folder / name)
-    columns = {metric.column for metric in worker.scorer.available}
+    columns = {metric.column for metric in worker.scores.available}
     done = {number for number, row in results.rows.items() if columns <= set(row.scores)}
-    waiting = [numbers for scene in edition.scenes() if (numbers := _waiting(scene, method, done))]
+    waiting = []
+    for scene in edition.scenes():
+        pairs = zip(scene.numbers, scene.subtasks, strict=True)
+        if numbers := [number for number, task in pairs if number not in done and method.selects(number, task)]:
+            waiting.append(numbers)
     started, reason = time.monotonic(), ""
     failures: dict[int, str] = {}
     try:
-        for outcome in _outcomes(worker, waiting, workers if method.parallel else 1):
-            results.add(outcome.rows)
-            failures |= outcome.failures
-            on_scene(len(outcome.rows))
+        for rows, failed in _outcomes(worker, waiting, workers if method.parallel else 1):
+            results.add(rows)
+            failures |= failed
+            on_scene(len(rows))
     except NotAvailableError as error:
         reason = " ".join(str(error).split())
     finally:
         method.close()
         note = "; ".join(filter(None, (method.note, edition.note)))
         seconds = results.record.get("seconds", 0.0) + time.monotonic() - started
-        results.finish(worker.scorer.missing, failures, not_available=reason, note=note, seconds=seconds)
+        results.finish(worker.scores.missing, failures, not_available=reason, note=note, seconds=seconds)
     return results
 
 
-def _waiting(scene: SceneSamples, method: Method, done: set[int]) -> list[int]:
-    pairs = zip(scene.numbers, scene.subtasks, strict=True)
-    return [number for number, subtask in pairs if number not in done and method.selects(number, subtask)]
-
-
-def _outcomes(worker: SceneWorker, waiting: Sequence[Sequence[int]], workers: int) -> Iterator[SceneOutcome]:
+def _outcomes(worker: SceneWorker, waiting: Sequence[Sequence[int]], workers: int) -> Iterator[Outcome]:
     if workers == 1 or len(waiting) < 2:
         yield from map(worker, waiting)
         return
@@ -197,7 +165,7 @@ def _start_worker(worker: SceneWorker) -> None:
     _worker = worker
 
 
-def _work(numbers: Sequence[int]) -> SceneOutcome:
+def _work(numbers: Sequence[int]) -> Outcome:
     return _worker(numbers)
 
 

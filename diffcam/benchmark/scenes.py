@@ -15,8 +15,8 @@ from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene, Variant
 from diffcam.data.window import centred_window
 from diffcam.errors import DiffcamError
+from diffcam.functional.bokeh import DISPLAY_GAMMA
 from diffcam.simulation.jobs.writer import Rendering
-from diffcam.simulation.raytraced.materials import DISPLAY_GAMMA
 from diffcam.simulation.variants import draw_benchmark_samples, render_variants, with_benchmark_samples
 
 

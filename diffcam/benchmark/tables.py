@@ -105,7 +105,6 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
     missing = _missing(results)
     several = len({subtask for subtask, _ in columns}) > 1
     headings = [f"{SUBTASK_HEADINGS[subtask]}: {heading(m)}" if several else heading(m) for subtask, m in columns]
-    # The runs that the table names, or else all.
     named = [(row.label, row.run) for row in layout.rows if row.run] or [(name, name) for name in results]
     runs = {name: results[name] for _, name in named if name in results}
     rows = {name: _rows(one, {subtask for subtask, _ in columns}) for name, one in runs.items()}
@@ -114,10 +113,11 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
         for label, name in named
         if rows.get(name)
     ]
-    for row in (row for row in layout.rows if row.figures):
-        figures = zip(row.figures, columns, strict=True)
-        cells = ("–" if figure is None else format_number(figure, metric.digits) for figure, (_, metric) in figures)
-        lines.append((row.label, QUOTED, *cells))
+    for row in layout.rows:
+        if row.figures:
+            figures = zip(row.figures, columns, strict=True)
+            cells = (NONE if figure is None else format_number(figure, m.digits) for figure, (_, m) in figures)
+            lines.append((row.label, QUOTED, *cells))
     notes = [f"{QUOTED}: printed in the paper, measured on its own benchmark, which is not public"]
     notes += [metric.note for metric in {m.column: m for _, m in columns}.values() if metric.note]
     notes += [format_missing(m.label, missing[m.column]) for _, m in columns if m.column in missing]

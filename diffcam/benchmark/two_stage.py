@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
-from diffcam.benchmark.deblurring import (
-    EDGE_QUANTILE,
-    Restoration,
-    RichardsonLucy,
-    deconvolve,
-    edge_radii,
-)
-from diffcam.benchmark.methods import Method, NotAvailableError, hash_files, render_target
+from diffcam.benchmark.deblurring import EDGE_QUANTILE, Restoration, RichardsonLucy, deconvolve, edge_radii
+from diffcam.benchmark.methods import Method, NotAvailableError, render_target
 from diffcam.data.batch import RefocusSample
 from diffcam.data.rendering import BokehRenderer
+from diffcam.files import files_sha256
+from diffcam.functional.bokeh import PAPER_GAMMA
 
 
 class Deblur(ABC):
@@ -55,7 +52,7 @@ class SingleKernel(Deblur):
 
     note = "Richardson-Lucy, one kernel a picture"
 
-    def __init__(self, restoration: Restoration | None = None, gamma: float = 4.0) -> None:
+    def __init__(self, restoration: Restoration | None = None, gamma: float = PAPER_GAMMA) -> None:
         self.restoration = restoration or RichardsonLucy()
         self.gamma = gamma
 
@@ -85,7 +82,7 @@ class Restormer(Deblur):
 
     def fingerprint(self) -> str:
         """Of the weights."""
-        return hash_files([self.weights])
+        return files_sha256([self.weights])
 
     def prepare(self) -> None:
         """Load the network.
@@ -104,7 +101,9 @@ class Restormer(Deblur):
             raise NotAvailableError(f"there is no Restormer weights file {self.weights}")
         spandrel_extra_arches.install(ignore_duplicates=True)
         try:
-            network = spandrel.ModelLoader(self.device).load_from_state_dict(read_state(self.weights))
+            safe = self.weights.suffix == ".safetensors"  # nothing in the other kind is run either
+            state = load_file(self.weights) if safe else torch.load(self.weights, "cpu", weights_only=True)
+            network = spandrel.ModelLoader(self.device).load_from_state_dict(state)
         except Exception as error:  # whatever a foreign file makes the loaders raise
             raise NotAvailableError(f"{self.weights}: no restoration network that spandrel knows ({error})") from error
         if not isinstance(network, spandrel.ImageModelDescriptor) or network.scale != 1:
@@ -118,40 +117,12 @@ class Restormer(Deblur):
         return result[0].clamp(0, 1).cpu()
 
 
-class DeblurOnly(Method):
-    """A deblurring method, on the sub-task that it is made for.
-
-    Args:
-        deblur: The method.
-    """
-
-    def __init__(self, deblur: Deblur) -> None:
-        self.deblur = deblur
-        self.note = deblur.note
-
-    def fingerprint(self) -> str:
-        """The deblurring method's."""
-        return self.deblur.fingerprint()
-
-    def prepare(self, folder: Path) -> None:
-        """Load the deblurring method."""
-        self.deblur.prepare()
-
-    def selects(self, number: int, subtask: str) -> bool:
-        """Remove bokeh alone."""
-        return subtask == "remove_bokeh"
-
-    def __call__(self, sample: RefocusSample) -> Tensor:
-        """The reference without its blur."""
-        return self.deblur(sample.reference)
-
-
 class TwoStage(Method):
     """First deblur, then render the asked bokeh with the disparity map.
 
     Args:
         deblur: First stage.
-        renderer: Second stage; None: gamma 4, no highlights.
+        renderer: Second stage; None: that of the paper's data.
     """
 
     def __init__(self, deblur: Deblur, renderer: BokehRenderer | None = None) -> None:
@@ -172,10 +143,21 @@ class TwoStage(Method):
         return render_target(self.renderer, self.deblur(sample.reference), sample)
 
 
-def read_state(path: Path) -> Any:
-    """A state dict from a file; nothing in it is run."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+class DeblurOnly(TwoStage):
+    """The first stage alone, on the sub-task that it is made for.
 
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    Args:
+        deblur: The method.
+    """
+
+    def __init__(self, deblur: Deblur) -> None:
+        self.deblur = deblur
+        self.note = deblur.note
+
+    def selects(self, number: int, subtask: str) -> bool:
+        """Remove bokeh alone."""
+        return subtask == "remove_bokeh"
+
+    def __call__(self, sample: RefocusSample) -> Tensor:
+        """The reference without its blur."""
+        return self.deblur(sample.reference)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import distributed
 
-from diffcam.camera import CameraBatch
 from diffcam.data.batch import RefocusBatch
 from diffcam.metrics import (
     CLIPI,
@@ -17,38 +14,17 @@ from diffcam.metrics import (
     LPIPS,
     MAE,
     PSNR,
-    Comparison,
     LVCorr,
     Row,
     SampleMetric,
-    Scorer,
+    Scores,
     estimate,
     subtask_table,
-    unique_rows,
     write_rows,
 )
+from diffcam.metrics.scores import MODEL, ROWS_FILE
 from diffcam.metrics.table import SUBTASKS
 from diffcam.tasks.run_folder import run_folder
-
-MODEL = "model"
-ROWS_FILE = "samples.csv"
-
-
-def comparison_of(batch: RefocusBatch, images_B3HW: torch.Tensor) -> Comparison:
-    """A test batch (one target a sample) and a method's outputs for it, as metrics take them."""
-    cameras = CameraBatch(batch.cameras.focus[:, 0], batch.cameras.bokeh[:, 0])
-    return Comparison(
-        prediction=images_B3HW,
-        target=batch.targets[:, 0],
-        reference=batch.reference,
-        cameras=cameras,
-        samples=batch.index,
-        scenes=batch.scenes,
-        subtasks=batch.subtasks,
-        sources=batch.sources,
-        all_in_focus=batch.all_in_focus,
-        disparity=batch.exact_disparity,
-    )
 
 
 class MetricsTable(Callback):
@@ -75,30 +51,30 @@ class MetricsTable(Callback):
     ) -> None:
         super().__init__()
         chosen = [MAE(), PSNR(), LPIPS(), LVCorr(), CLIPI(), CLIPIQA()] if metrics is None else metrics
-        self.test_scorer = Scorer(chosen)
-        self.validation_scorer = Scorer([MAE(), PSNR()] if validation_metrics is None else validation_metrics)
+        self.test_scores = Scores(chosen)
+        self.validation_scores = Scores([MAE(), PSNR()] if validation_metrics is None else validation_metrics)
         self.controls = controls
         self.intervals = intervals
-        self.rows: list[Row] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the rows of the epoch before."""
-        self.rows = []
+        self.validation_scores.reset()
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: RefocusBatch, *args: Any
     ) -> None:
         """Score a validation batch."""
         if isinstance(outputs, Mapping) and "images" in outputs:
-            self.rows += self.validation_scorer(MODEL, comparison_of(batch, outputs["images"]))
+            self.validation_scores.update(MODEL, batch, outputs["images"])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the validation numbers."""
-        self._log(pl_module, "val", gather_rows(self.rows), self.validation_scorer)
+        if self.validation_scores.update_called:
+            self._log(pl_module, "val", self.validation_scores.compute(), self.validation_scores)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the rows of an earlier test."""
-        self.rows = []
+        self.test_scores.reset()
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: RefocusBatch, *args: Any
@@ -110,41 +86,32 @@ class MetricsTable(Callback):
         """
         if not isinstance(outputs, Mapping) or "images" not in outputs:
             raise TypeError(f'test_step must return {{"images": (B, 3, H, W)}}, got {type(outputs).__name__}')
-        comparison = comparison_of(batch, outputs["images"])
-        self.rows += self.test_scorer(MODEL, comparison)
+        self.test_scores.update(MODEL, batch, outputs["images"])
         if self.controls:
-            self.rows += self.test_scorer("copy", comparison.with_prediction(comparison.reference))
-            self.rows += self.test_scorer("ground truth", comparison.with_prediction(comparison.target))
+            self.test_scores.update("copy", batch, batch.reference)
+            self.test_scores.update("ground truth", batch, batch.targets[:, 0])
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the numbers, write the rows, print the table."""
-        rows = gather_rows(self.rows)
-        self._log(pl_module, "test", rows, self.test_scorer)
-        folder = run_folder(trainer)
-        if not trainer.is_global_zero or not rows:
+        scores, folder = self.test_scores, run_folder(trainer)
+        if not scores.update_called:
+            return
+        rows = scores.compute()
+        self._log(pl_module, "test", rows, scores)
+        if not trainer.is_global_zero:
             return
         folder.mkdir(parents=True, exist_ok=True)
         write_rows(folder / ROWS_FILE, rows)
-        scorer = self.test_scorer
         scenes = len({row.scene for row in rows})
-        table = subtask_table(rows, scorer.metrics, scorer.missing, f"Test on {scenes} scenes", self.intervals)
+        table = subtask_table(rows, scores.metrics, scores.missing, f"Test on {scenes} scenes", self.intervals)
         print(f"\n{table.text()}\nRows of every sample: {folder / ROWS_FILE}", flush=True)
 
-    def _log(self, pl_module: LightningModule, stage: str, rows: Sequence[Row], scorer: Scorer) -> None:
+    def _log(self, pl_module: LightningModule, stage: str, rows: Sequence[Row], scores: Scores) -> None:
         outputs = [row for row in rows if row.method == MODEL]
-        for metric in scorer.available if outputs else ():
+        for metric in scores.available:
             for subtask in ("all", *SUBTASKS):
                 chosen = [row for row in outputs if subtask in ("all", row.subtask)]
                 if chosen and subtask in (metric.subtasks or (subtask,)):
                     value = estimate(chosen, metric).value
                     # every process has all rows by now, so there is nothing left to reduce
                     pl_module.log(f"{stage}/{subtask}/{metric.name}", value)
-
-
-def gather_rows(rows: Sequence[Row]) -> list[Row]:
-    """The rows of all processes, each sample once, in one order."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return unique_rows(rows)
-    gathered: list[Sequence[Row]] = [()] * distributed.get_world_size()
-    distributed.all_gather_object(gathered, list(rows))
-    return unique_rows(row for part in gathered for row in part)

@@ -40,7 +40,8 @@ class PredictionWriter(BasePredictionWriter):
         batch: RefocusBatch, *args: Any,
     ) -> None:  # fmt: skip
         """Write the pictures ``(B, 3, H, W)`` of a batch."""
-        cameras = zip(batch.cameras.focus[:, 0].tolist(), batch.cameras.bokeh[:, 0].tolist(), strict=True)
+        asked = batch.cameras[:, 0]
+        cameras = zip(asked.focus.tolist(), asked.bokeh.tolist(), strict=True)
         for image, scene, number, (focus, bokeh) in zip(
             prediction, batch.scenes, batch.index.tolist(), cameras, strict=True
         ):

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from PIL import Image
 from torch import Tensor
 
 from diffcam.data.batch import RefocusBatch
+from diffcam.photo.pixels import to_picture
 from diffcam.tasks.run_folder import run_folder
 
 ERROR_GAIN = 4.0
@@ -55,5 +55,4 @@ class SampleGrid(Callback):
         folder = Path(self.folder) if self.folder else logs / "samples"
         folder.mkdir(parents=True, exist_ok=True)
         grid = torch.cat(self._shown[: self.rows], dim=-2)
-        pixels = (grid.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(folder / f"step-{trainer.global_step:06d}.png")
+        to_picture(grid).save(folder / f"step-{trainer.global_step:06d}.png")

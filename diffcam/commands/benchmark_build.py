@@ -13,6 +13,7 @@ from diffcam.benchmark.traced import TracedSource
 from diffcam.commands.simulate import make_shards
 from diffcam.commands.source_options import SOURCES
 from diffcam.errors import DiffcamError
+from diffcam.functional.bokeh import DISPLAY_GAMMA
 from diffcam.simulation import RaytracedSource
 from diffcam.simulation.jobs.engines import LocalEngine
 from diffcam.simulation.jobs.manifest import Manifest
@@ -56,7 +57,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=512, help="side of the square in pixels (default %(default)s)")
     parser.add_argument("--described", action="store_true", help="store no targets: they are rendered when read")
     parser.add_argument(
-        "--gamma", type=float, default=2.2, help="gamma of the renderer (default: the config's, %(default)s)"
+        "--gamma", type=float, default=DISPLAY_GAMMA, help="gamma of the renderer (default: the config's, %(default)s)"
     )
     parser.add_argument("--quality", type=int, default=95, help="JPEG quality 1 to 100, or 0 for PNG")
     parser.add_argument("--seed", type=int, default=0, help="the same seed and photos give the same bytes")

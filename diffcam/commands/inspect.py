@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from diffcam.data.schema import Scene
 from diffcam.data.shards import SceneEntry, index_shard
 from diffcam.errors import DiffcamError
+from diffcam.photo.pixels import to_picture
 from diffcam.simulation.photographed.all_in_focus import AllInFocus
 
 SHEET_ROWS = 24
@@ -145,8 +145,7 @@ def write_sheet(path: Path, rows: Sequence[Image.Image]) -> None:
 
 
 def _cell(tensor: Tensor, label: str, focus: tuple[float, float] | None, side: int) -> Image.Image:
-    pixels = (tensor * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-    small = Image.fromarray(np.ascontiguousarray(pixels))
+    small = to_picture(tensor)
     small.thumbnail((side - 4, side - 16))
     draw = ImageDraw.Draw(small)
     if focus is not None:

@@ -13,6 +13,7 @@ import torch
 
 from diffcam.commands.source_options import SOURCES, add_source_arguments, photos_of
 from diffcam.errors import DiffcamError, first_line
+from diffcam.functional.bokeh import PAPER_GAMMA
 from diffcam.kernels import MODES
 from diffcam.photo import check_output, open_photo
 from diffcam.simulation.jobs.engines import Engine, LocalEngine, RayEngine
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="renditions a scene: a number, or 'grid' for all 420 (default 0: rendered while training)",
     )
     parser.add_argument("--benchmark", action="store_true", help="add the ten benchmark samples to each scene")
-    parser.add_argument("--gamma", type=float, default=4.0, help="gamma of the renderer")
+    parser.add_argument("--gamma", type=float, default=PAPER_GAMMA, help="gamma of the renderer")
     parser.add_argument(
         "--mode", choices=[*MODES, NEURAL], default="classical", help="of the renderer (default %(default)s)"
     )

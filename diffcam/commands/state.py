@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from diffcam.errors import DiffcamError
+from diffcam.files import unfinished
 
 PART_BYTES = 15_000_000
 PARTS = "state.[0-9][0-9][0-9]"
@@ -58,9 +58,8 @@ def unpack(folder: Path, checkpoint: Path) -> None:
     packed = _load(io.BytesIO(b"".join(part.read_bytes() for part in parts)), folder)
     state = {name: _cast(entry, _restore) if name in REDUCED else entry for name, entry in packed.items()}
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = checkpoint.with_name(f".{checkpoint.name}.unfinished")
-    torch.save(state, unfinished)
-    os.replace(unfinished, checkpoint)
+    with unfinished(checkpoint) as partial:
+        torch.save(state, partial)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

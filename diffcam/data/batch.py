@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -75,27 +75,28 @@ class RefocusBatch:
     def __len__(self) -> int:
         return self.reference.shape[0]
 
-    def to(self, *args: Any, **kwargs: Any) -> RefocusBatch:
+    def part(self, start: int, stop: int) -> RefocusBatch:
+        """The batch of the samples from place ``start`` up to ``stop``."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        parts: dict[str, Any] = {name: None if value is None else value[start:stop] for name, value in values.items()}
+        return RefocusBatch(**parts)
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None, non_blocking: bool = False
+    ) -> RefocusBatch:
         """Move the batch to a device; a dtype is applied to the floating tensors only."""
-        device, dtype, non_blocking, _ = torch._C._nn._parse_to(*args, **kwargs)
-        moved: dict[str, Any] = {}
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if isinstance(value, CameraBatch) or (isinstance(value, Tensor) and value.is_floating_point()):
-                moved[entry.name] = value.to(device=device, dtype=dtype, non_blocking=non_blocking)
-            elif isinstance(value, Tensor):
-                moved[entry.name] = value.to(device=device, non_blocking=non_blocking)
-        return replace(self, **moved)
+        index = self.index.to(device=device, non_blocking=non_blocking)
+        moved = self._each(lambda value: value.to(device=device, dtype=dtype, non_blocking=non_blocking))
+        return replace(moved, index=index)
 
     def pin_memory(self) -> RefocusBatch:
         """Copy the tensors to page-locked memory, for asynchronous transfer to a GPU."""
-        pinned: dict[str, Any] = {
-            entry.name: getattr(self, entry.name).pin_memory()
-            for entry in fields(self)
-            if isinstance(getattr(self, entry.name), Tensor)
-        }
-        cameras = CameraBatch(self.cameras.focus.pin_memory(), self.cameras.bokeh.pin_memory())
-        return replace(self, cameras=cameras, **pinned)
+        return self._each(lambda value: value.pin_memory())
+
+    def _each(self, change: Callable[[Any], Any]) -> RefocusBatch:
+        values: dict[str, Any] = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        tensors = (Tensor, CameraBatch)
+        return replace(self, **{name: change(value) for name, value in values.items() if isinstance(value, tensors)})
 
 
 def collate(samples: Sequence[RefocusSample]) -> RefocusBatch:
@@ -119,5 +120,6 @@ def collate(samples: Sequence[RefocusSample]) -> RefocusBatch:
 
 
 def _stack(values: Sequence[Tensor | None]) -> Tensor | None:
+    """The values as one tensor; None if one of them is not there."""
     present = [value for value in values if value is not None]
-    return torch.stack(present) if present else None
+    return torch.stack(present) if len(present) == len(values) else None

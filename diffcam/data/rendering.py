@@ -1,11 +1,12 @@
-"""The renderer that data and benchmark share: its settings, and rendering one image with one camera."""
+"""One camera's picture of a scene, rendered from its all-in-focus image."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from diffcam.camera import Camera, pixels_per_level
+from diffcam.camera import Camera
+from diffcam.functional.bokeh import PAPER_GAMMA
 from diffcam.kernels import MODES, render_bokeh
 
 
@@ -21,7 +22,7 @@ class BokehRenderer:
         ValueError: If gamma is outside its range or the mode is unknown.
     """
 
-    def __init__(self, gamma: float = 4.0, highlights: bool = False, mode: str = "classical") -> None:
+    def __init__(self, gamma: float = PAPER_GAMMA, highlights: bool = False, mode: str = "classical") -> None:
         if not 1.0 <= gamma <= 5.0:
             raise ValueError(f"gamma must lie in [1, 5], got {gamma}")
         if mode not in MODES:
@@ -53,7 +54,7 @@ class BokehRenderer:
         if camera.bokeh == 0:
             return image_3HW
         height, width = image_3HW.shape[1:] if short_side is None else (short_side, short_side)
-        radius = camera.bokeh * pixels_per_level(height, width)
+        radius = camera.radius_per_disparity(height, width)
         rendered = render_bokeh(
             image_3HW[None],
             disparity_1HW[None],

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from diffcam.camera import Aperture, Camera
 from diffcam.errors import DiffcamError
+from diffcam.photo.pixels import from_picture, to_picture
 
 SCHEMA_VERSION = 1
 """Version of the JSON record; a shard of another one is refused."""
@@ -256,12 +257,11 @@ def _find_image(key: str, stem: str, members: Mapping[str, bytes]) -> tuple[str,
 
 
 def _encode_image(image: Tensor, image_format: str, quality: int) -> bytes:
-    pixels = (image.detach().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
     options: dict[str, Any] = {"format": "PNG"}
     if image_format == "jpg":
         options = {"format": "JPEG", "quality": quality, "subsampling": 0}
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, **options)
+    to_picture(image).save(buffer, **options)
     return buffer.getvalue()
 
 
@@ -289,7 +289,7 @@ def _decode_image(name: str, data: bytes) -> Tensor:
     picture = _open_image(name, data)
     if picture.mode != "RGB":
         raise DiffcamError(f"{name}: must be 8-bit RGB, got {picture.mode}")
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
+    return from_picture(picture)
 
 
 def _decode_disparity(name: str, members: Mapping[str, bytes]) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from webdataset.tariterators import base_plus_ext
 from diffcam.data.schema import IMAGE_FORMATS, Scene, decode_record, decode_scene, encode_scene
 from diffcam.data.tar import Members, walk_members
 from diffcam.errors import DiffcamError
+from diffcam.files import file_sha256, unfinished
 
 
 def write_shard(path: str | Path, scenes: Iterable[Scene], image_format: str = "jpg", quality: int = 95) -> str:
@@ -34,32 +33,17 @@ def write_shard(path: str | Path, scenes: Iterable[Scene], image_format: str = "
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     keys: set[str] = set()
-    try:
-        with open(unfinished, "wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-                for scene in scenes:
-                    if scene.key in keys:
-                        raise ValueError(f"{path}: two scenes have the key {scene.key!r}")
-                    keys.add(scene.key)
-                    for name, data in encode_scene(scene, image_format, quality).items():
-                        info = tarfile.TarInfo(name)  # owner and time stay 0: bytes depend on the scenes alone
-                        info.size = len(data)
-                        tar.addfile(info, BytesIO(data))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    with unfinished(path) as partial, tarfile.open(partial, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for scene in scenes:
+            if scene.key in keys:
+                raise ValueError(f"{path}: two scenes have the key {scene.key!r}")
+            keys.add(scene.key)
+            for name, data in encode_scene(scene, image_format, quality).items():
+                info = tarfile.TarInfo(name)  # owner and time stay 0: bytes depend on the scenes alone
+                info.size = len(data)
+                tar.addfile(info, BytesIO(data))
     return file_sha256(path)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -179,14 +163,6 @@ def read_shard(path: str | Path) -> Iterator[Scene]:
         raise DiffcamError(line)
     for entry in index.entries:
         yield entry.read()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _groups(path: str) -> Iterator[tuple[str, list[str], int, int]]:

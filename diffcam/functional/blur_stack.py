@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffcam.functional.bokeh import EDGE_SLOPE
+from diffcam.functional.disc import disc_kernel
 
 ENERGY_FLOOR = 1e-6
 """Added to mean squares of display values; about the variance of rounding to 8 bits, 1 / (12 * 255^2)."""
@@ -37,9 +37,7 @@ def disc_blur(image_BCHW: Tensor, radius: float) -> Tensor:
     """
     height, width = image_BCHW.shape[-2:]
     reach = int(radius) + 1
-    offset = torch.arange(-reach, reach + 1, device=image_BCHW.device, dtype=torch.float32)
-    distance = torch.hypot(offset[:, None], offset)
-    disc = 0.5 + 0.5 * torch.tanh(EDGE_SLOPE * (radius - distance))
+    disc = disc_kernel(radius, image_BCHW.device)
     size = (height + 2 * reach, width + 2 * reach)
     inside = torch.ones(1, 1, height, width, device=image_BCHW.device)
     summed, covered = (

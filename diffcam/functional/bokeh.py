@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 
 from diffcam.camera import Aperture
+from diffcam.functional.disc import disc_strength, soft_edge
 
-EDGE_SLOPE = 4.0
-"""Slope of the disc's soft edge, per pixel: the weight falls from 0.98 to 0.02 within one pixel; BokehMe's value."""
+PAPER_GAMMA = 4.0
+"""Exponent from display values to the light that blur spreads, of the paper's data: BokehMe's default. The default of
+renderers and of what simulates data."""
 
-AREA_OFFSET = 0.2
-"""Square pixels added to R^2, so that a pixel in focus has a finite weight; BokehMe's value."""
+DISPLAY_GAMMA = 2.2
+"""Exponent from display values to light that a screen really has (sRGB is near it): of real lenses, the ray tracer, the
+embedded model and the open benchmark."""
 
 
 def check_bokeh_inputs(
@@ -134,8 +137,8 @@ def scatter_discs(
 ) -> tuple[Tensor, Tensor]:
     """Spread every pixel over its blur disc and sum colours and weights per receiving pixel; depth order plays no part.
 
-    A source of radius R reaches a square of half-width ``trunc(R) + 1``; at distance r its weight is
-    ``strength * (0.5 + 0.5 tanh(4 (R - r)))``.
+    A source of radius R reaches a square of half-width ``trunc(R) + 1``; at distance r its weight is ``strength`` times
+    :func:`diffcam.functional.disc.soft_edge` of ``R - r``.
 
     Args:
         light_BCHW: Linear light.
@@ -163,16 +166,11 @@ def scatter_discs(
             if aperture.cat_eye > 0:
                 from_cut = torch.hypot(dy - shift_y[source], dx - shift_x[source])
                 inset = torch.minimum(inset, size_B1HW[source] - from_cut)
-            weight = (0.5 + 0.5 * torch.tanh(EDGE_SLOPE * inset)) * strength_B1HW[source]
+            weight = soft_edge(inset) * strength_B1HW[source]
             weight = weight * (reach_B1HW[source] >= max(abs(dy), abs(dx)))
             light_sum[receiver] += weight * light_BCHW[source]
             weight_sum[receiver] += weight
     return light_sum, weight_sum
-
-
-def disc_strength(radius: Tensor) -> Tensor:
-    """Weight inside a blur disc, inverse to its area: ``1 / (R^2 + 0.2)``."""
-    return 1 / (radius.square() + AREA_OFFSET)
 
 
 Scatter = Callable[[Tensor, Tensor, Tensor, Aperture], tuple[Tensor, Tensor]]
@@ -204,7 +202,7 @@ def render_bokeh_reference(
     disparity_B1HW: Tensor,
     focus_disparity_B: Tensor,
     bokeh_B: Tensor,
-    gamma: float = 4.0,
+    gamma: float = PAPER_GAMMA,
     aperture: Aperture | None = None,
     highlights: bool = False,
 ) -> Tensor:

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from diffcam.camera import Aperture
 from diffcam.functional.bokeh import (
-    EDGE_SLOPE,
     Scatter,
     boost_highlights,
     cat_eye_shift,
@@ -33,6 +32,7 @@ from diffcam.functional.bokeh import (
     polygon_ratio,
     scatter_discs,
 )
+from diffcam.functional.disc import EDGE_SLOPE, soft_edge
 
 MAX_LAYERS = 16
 """Most layers of depth, none thinner than a pixel of radius; measured: 8 to 32 are equal (docs/log.md, "Occlusion")."""
@@ -58,7 +58,7 @@ def disc_weight(radius_B1HW: Tensor, aperture: Aperture) -> Tensor:
         offset[:, None].double(), offset
     )
     reached = radius_R11.trunc() + 1 >= torch.maximum(offset.abs()[:, None], offset.abs())
-    table = ((0.5 + 0.5 * torch.tanh(EDGE_SLOPE * inset)) * reached).sum((1, 2)).to(size)
+    table = (soft_edge(inset) * reached).sum((1, 2)).to(size)
     # The integral of 2 pi r over the soft edge adds pi^3 / (12 * EDGE_SLOPE^2) to pi R^2.
     area = math.pi * (size.square() + (math.pi / EDGE_SLOPE) ** 2 / 12)
     if aperture.blades:

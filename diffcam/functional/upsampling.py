@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.camera import Aperture
-from diffcam.functional.bokeh import Scatter, disc_strength
+from diffcam.functional.bokeh import Scatter
+from diffcam.functional.disc import disc_strength
 from diffcam.functional.frame import resize
 from diffcam.functional.sharpness import luminance
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffcam.camera import Aperture
-from diffcam.functional.bokeh import check_bokeh_inputs, render_classical
+from diffcam.functional.bokeh import PAPER_GAMMA, check_bokeh_inputs, render_classical
 from diffcam.functional.occlusion import render_occlusion
 from diffcam.kernels.scatter import scatter_discs
 
@@ -21,7 +21,7 @@ def render_bokeh(
     disparity: Tensor,
     focus_disparity: Tensor,
     bokeh: Tensor,
-    gamma: float = 4.0,
+    gamma: float = PAPER_GAMMA,
     *,
     aperture: Aperture | None = None,
     highlights: bool = False,

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.camera import Aperture
-from diffcam.functional.bokeh import EDGE_SLOPE, polygon_ratio
+from diffcam.functional.bokeh import polygon_ratio
+from diffcam.functional.disc import EDGE_SLOPE
 
 TILE = 16
 """Side in pixels of the square that one Triton program computes; chosen."""

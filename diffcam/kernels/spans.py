@@ -12,8 +12,9 @@ import math
 
 import numba
 import numpy as np
+import torch
 
-from diffcam.functional.bokeh import EDGE_SLOPE
+from diffcam.functional.disc import soft_edge
 from diffcam.kernels.lanes import LANES, add_difference, add_lanes
 
 OUTSIDE, INSIDE = 1.5, 1.0
@@ -24,7 +25,7 @@ that a source in focus reaches. Measured: docs/log.md, "Spans"."""
 STEP = 256
 """Entries of the profile per pixel; chosen."""
 
-EDGE = 0.5 + 0.5 * np.tanh(EDGE_SLOPE * (np.arange(round((OUTSIDE + INSIDE) * STEP) + 2) / STEP - OUTSIDE))
+EDGE = soft_edge(torch.arange(round((OUTSIDE + INSIDE) * STEP) + 2, dtype=torch.float64) / STEP - OUTSIDE).numpy()
 """The edge profile: weight by inset (distance inside the edge), from ``-OUTSIDE`` on, ``STEP`` entries a pixel."""
 
 Array = np.ndarray

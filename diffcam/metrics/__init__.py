@@ -1,4 +1,4 @@
-"""Metrics of the benchmark as torchmetrics ``Metric``s, per-sample rows, and the tables made of them."""
+"""Metrics of the benchmark, a torchmetrics ``Metric`` that keeps their numbers for every sample, and tables."""
 
 from diffcam.metrics.base import MissingWeightsError, SampleMetric
 from diffcam.metrics.clip import CLIPI, CLIPIQA
@@ -7,7 +7,7 @@ from diffcam.metrics.level import LVCorr, level_correlation
 from diffcam.metrics.lpips import LPIPS
 from diffcam.metrics.pixel import MAE, PSNR, SSIM
 from diffcam.metrics.regions import Identity, InFocusPSNR, InFocusSSIM, KeptPSNR, OutOfFocusPSNR, OutOfFocusSSIM
-from diffcam.metrics.scores import Comparison, Row, Scorer, read_rows, unique_rows, write_rows
+from diffcam.metrics.scores import Row, Scores, read_rows, write_rows
 from diffcam.metrics.table import Estimate, Table, estimate, subtask_table
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "PSNR",
     "SSIM",
     "BlurRadiusError",
-    "Comparison",
     "Estimate",
     "FocusHit",
     "Identity",
@@ -32,12 +31,11 @@ __all__ = [
     "RelativeBlurError",
     "Row",
     "SampleMetric",
-    "Scorer",
+    "Scores",
     "Table",
     "estimate",
     "level_correlation",
     "read_rows",
     "subtask_table",
-    "unique_rows",
     "write_rows",
 ]

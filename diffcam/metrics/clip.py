@@ -14,6 +14,8 @@ from diffcam.metrics.base import MissingWeightsError, SampleMetric
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Mean and deviation of red, green and blue that inputs are normalised by (OpenAI's CLIP)."""
+
 HUB_TIMEOUT = 5.0
 """Seconds to wait for the hub's answer before it counts as out of reach."""
 
@@ -92,7 +94,6 @@ class ClipMetric(SampleMetric):
     higher_is_better = True
 
     def __init__(self, architecture: str, weights: Path | None) -> None:
-        super().__init__()
         self.architecture = architecture
         self.weights = weights
         self.model: Any = None

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffcam.camera import CameraBatch, focus_pixel, pixels_per_level
+from diffcam.camera import CameraBatch, focus_pixel, reference_scale
 from diffcam.functional.blur_stack import disc_blur
-from diffcam.functional.bokeh import AREA_OFFSET, EDGE_SLOPE, display_to_linear, linear_to_display
+from diffcam.functional.bokeh import PAPER_GAMMA, display_to_linear, linear_to_display
+from diffcam.functional.disc import AREA_OFFSET, disc_kernel
 from diffcam.functional.sharpness import LUMINANCE_WEIGHTS, laplacian, luminance
 from diffcam.metrics.base import SampleMetric
 
@@ -22,8 +23,11 @@ RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 12.0, 14.0, 17.
 """Candidate radii in pixels of a 512-pixel short side."""
 
 TILE = 32
+"""Side of a tile, pixels of a 512-pixel short side."""
+
 MARGIN = 12
-"""Side of a tile, and how far around it the disparity must be near constant; pixels of a 512-pixel short side."""
+"""How far around a tile its disparity must be near constant too, pixels of a 512-pixel short side: blur from there
+reaches into it."""
 
 RADIUS_SPREAD = 1.5
 """Largest difference of asked radii within a tile and its margin, pixels of a 512-pixel short side."""
@@ -32,17 +36,19 @@ LEAST_RELATIVE = 2.0
 """Smallest asked radius of which an error is a meaningful share, pixels of a 512-pixel short side."""
 
 TEXTURE = 4 / 255
-"""A tile is textured if a blur of two pixels changes it by more than this (root mean square)."""
+"""A tile is textured if a blur of two pixels (at 512) changes its values by more than this, root mean square."""
 
+BLURRED = 2.0
+"""Asked radius from which on a place is to be blurred, pixels of a 512-pixel short side."""
 
-BLURRED, IN_FOCUS = 2.0, 0.5
-"""Asked radii from which on a place is to be blurred, and below which it is in focus; pixels at 512."""
+IN_FOCUS = 0.5
+"""Asked radius below which a place is to be in focus, pixels of a 512-pixel short side."""
 
 LEAST_REGION = 1 / 8
-"""Share of the focus point's tile that must be in focus to be judged."""
+"""Smallest share of the focus point's tile that must be in focus for the sample to be judged."""
 
-MORE = 1.1
-"""Times as sharp as the others the focus must be: where all is sharp, chance would decide."""
+LEAD = 1.1
+"""How many times as sharp as the sharpest blurred tile the focus must be: where all is sharp, chance would decide."""
 
 ROUNDING = 20 * sum(weight**2 for weight in LUMINANCE_WEIGHTS) / 12 / 255**2
 """Laplacian energy of luminance that rounding to 8 bits adds: 20 is the sum of the kernel's squares."""
@@ -69,12 +75,8 @@ def blurred_copies(image_HW: Tensor, radii: tuple[float, ...], gamma: float) -> 
 def _discs(radii: tuple[float, ...], height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Fourier transforms of the discs, and the sum of weights that reaches each pixel, ``(K, H, W)``."""
     reach = int(max(radii)) + 1
-    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64, device=device)
-    distance, square = torch.hypot(offsets[:, None], offsets), torch.maximum(offsets.abs()[:, None], offsets.abs())
     discs = [
-        (0.5 + 0.5 * torch.tanh(EDGE_SLOPE * (radius - distance)))
-        / (radius**2 + AREA_OFFSET)
-        * (square <= int(radius) + 1)
+        F.pad(disc_kernel(radius, device, torch.float64) / (radius**2 + AREA_OFFSET), (reach - int(radius) - 1,) * 4)
         for radius in radii
     ]
     spectra_K = torch.fft.rfft2(torch.stack(discs), s=_transform_size(height, width, reach))
@@ -106,8 +108,7 @@ class BlurRadiusError(SampleMetric):
     inputs = ("prediction", "sharp", "asked_radius")
     note = "Blur error: shown against asked blur radius in textured tiles, pixels at 512"
 
-    def __init__(self, gamma: float = 4.0) -> None:
-        super().__init__()
+    def __init__(self, gamma: float = PAPER_GAMMA) -> None:
         self.gamma = gamma
         self._sharp: Tensor | None = None
         self._copies: Tensor | None = None
@@ -123,7 +124,7 @@ class BlurRadiusError(SampleMetric):
 
     def _radii(self, prediction_3HW: Tensor, sharp_3HW: Tensor, radius_1HW: Tensor) -> tuple[Tensor, Tensor]:
         """Shown and asked radius of every tile that can tell, ``(N,)`` each, in pixels of a 512-pixel short side."""
-        unit = pixels_per_level(*prediction_3HW.shape[1:])
+        unit = reference_scale(*prediction_3HW.shape[1:])
         copies_KHW = self._copies_of(sharp_3HW[1], unit)  # green: blur is the same in every channel
         tile = max(8, round(TILE * unit))
         errors_KN = F.avg_pool2d((copies_KHW - prediction_3HW[1]).square()[:, None], tile).flatten(1)
@@ -162,7 +163,7 @@ class FocusHit(SampleMetric):
 
     Sharpness is how much of the all-in-focus image's Laplacian energy an area of the output keeps, less what rounding
     adds. The region at the point is what its tile holds in focus, so that nothing behind an edge counts for it. It must
-    stand out (:data:`MORE`) from every textured tile that the camera asks to blur by two pixels or more.
+    stand out (:data:`LEAD`) from every textured tile that the camera asks to blur by two pixels or more.
     """
 
     column, label, higher_is_better, digits = "focus_hit", "Focus hit", True, 2
@@ -172,7 +173,7 @@ class FocusHit(SampleMetric):
     def score(self, prediction_B3HW: Tensor, sharp_B3HW: Tensor, radius_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
         """1 or 0, ``(B,)``; NaN where nothing is to be blurred or the point lies on a textureless or tiny region."""
         shown, sharp = luminance(prediction_B3HW), luminance(sharp_B3HW)
-        unit = pixels_per_level(*sharp.shape[-2:])
+        unit = reference_scale(*sharp.shape[-2:])
         change = (disc_blur(sharp, BLURRED * unit) - sharp).square()
         energies = laplacian(shown).square() - ROUNDING, laplacian(sharp).square()
         samples = zip(*energies, change, radius_B1HW, cameras.focus, strict=True)
@@ -194,7 +195,7 @@ class FocusHit(SampleMetric):
         if not (bool(seen) and bool(others_N.any())):
             return kept_1HW.new_tensor(torch.nan)
         kept_at_focus = kept_1HW[window][in_focus].mean() / sharp_1HW[window][in_focus].mean()
-        return (kept_at_focus > MORE * (kept_N / sharp_N)[others_N].max()).float()
+        return (kept_at_focus > LEAD * (kept_N / sharp_N)[others_N].max()).float()
 
 
 def tile_radii(radius_1HW: Tensor, tile: int, margin: int, spread: float) -> tuple[Tensor, Tensor]:

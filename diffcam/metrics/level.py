@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
-from torchmetrics.utilities import dim_zero_cat
 
 from diffcam.functional.sharpness import laplacian_variance
 from diffcam.metrics.base import SampleMetric
@@ -37,49 +33,19 @@ def level_correlation(levels: np.ndarray, sharpness: np.ndarray) -> float:
     return float((x * y).sum() / math.sqrt((x * x).sum() * (y * y).sum()))
 
 
-def scene_number(scene: str) -> int:
-    """A number for a scene's name that all processes agree on: tensors, not strings, travel between them."""
-    return int.from_bytes(hashlib.blake2b(scene.encode(), digest_size=7).digest(), "big")
-
-
 class LVCorr(SampleMetric):
     """Correlation of bokeh level and blur, a mean over scenes; rows keep the sharpness of each output.
 
-    ``update(prediction_B3HW, levels_B, scenes)``. The paper asks it of the add-bokeh sub-task: one scene, one focus
-    point, four levels.
+    The paper asks it of the add-bokeh sub-task: one scene, one focus point, four levels.
     """
 
     column, label, higher_is_better = "sharpness", "LVCorr", True
     inputs = ("prediction",)
     subtasks = ("add_bokeh",)
-    scenes: list[Tensor]
-    levels: list[Tensor]
-    sharpness: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("scenes", "levels", "sharpness"):
-            self.add_state(name, [], dist_reduce_fx="cat")
 
     def score(self, prediction_B3HW: Tensor) -> Tensor:
         """Variance of the luminance Laplacian of each output, ``(B,)``."""
         return laplacian_variance(prediction_B3HW)
-
-    def update(self, prediction_B3HW: Tensor, levels_B: Tensor, scenes: Sequence[str]) -> None:  # type: ignore[override]
-        """Take in outputs with their levels ``(B,)`` and the names of their scenes."""
-        device = prediction_B3HW.device
-        self.scenes.append(torch.tensor([scene_number(scene) for scene in scenes], device=device))
-        self.levels.append(levels_B.to(device, torch.float64))
-        self.sharpness.append(self.score(prediction_B3HW).double())
-
-    def compute(self) -> Tensor:
-        """Mean over the scenes seen by all processes; NaN if none has two levels."""
-        scenes, levels, sharpness = (
-            dim_zero_cat(state).cpu().numpy() for state in (self.scenes, self.levels, self.sharpness)
-        )
-        totals = [self.scene_totals(sharpness[scenes == scene], levels[scenes == scene]) for scene in np.unique(scenes)]
-        total, weight = np.sum(totals, axis=0)
-        return torch.tensor(total / weight if weight else math.nan, dtype=torch.float32)
 
     def scene_totals(self, scores: np.ndarray, levels: np.ndarray) -> tuple[float, float]:
         """The scene's correlation with weight 1, or nothing where it has none."""

@@ -125,7 +125,6 @@ class LPIPS(SampleMetric):
     note = "LPIPS 0.1 with the AlexNet backbone"
 
     def __init__(self, weights: Path | None = None) -> None:
-        super().__init__()
         self.weights = weights
         self.network: AlexNetDistance | None = None
 

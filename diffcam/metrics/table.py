@@ -13,8 +13,13 @@ from diffcam.metrics.scores import Row
 
 SUBTASKS = ("refocus", "add_bokeh", "remove_bokeh")
 NONE = "–"
+"""Stands where there is nothing to average."""
+
 RESAMPLES = 1000
+"""Sets of scenes that a bootstrap interval is read from."""
+
 CONFIDENCE = 0.95
+"""Share of those sets whose means lie inside the interval."""
 
 
 @dataclass(frozen=True)

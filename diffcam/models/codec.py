@@ -65,7 +65,7 @@ class PatchCodec(ModelMixin, ConfigMixin):
 
     Args:
         patch: Even side of a token in pixels.
-        gamma: Exponent from display values to latents; measured for disc blurs in docs/log.md.
+        gamma: Exponent from display values to latents, not to light: 1.8 did best on disc blurs (docs/log.md).
     """
 
     channels = 3

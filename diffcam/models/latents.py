@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from diffcam.files import unfinished
 from diffcam.models.codec import VAECodec
 
 
@@ -92,6 +92,5 @@ def _write(path: Path, latent: Tensor | None) -> None:
     """Under its name only when it is whole: other processes may be reading."""
     assert latent is not None
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-    unfinished.write_bytes(save({"latent": latent.detach().cpu().contiguous()}))
-    os.replace(unfinished, path)
+    with unfinished(path) as partial:
+        partial.write_bytes(save({"latent": latent.detach().cpu().contiguous()}))

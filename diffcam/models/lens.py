@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffcam.camera import CameraBatch, pixels_per_level
+from diffcam.camera import CameraBatch, reference_scale
 from diffcam.functional.blur_stack import band_energies, band_losses, blur_bands, mix_bands
 from diffcam.functional.flow import velocity_from_clean
 from diffcam.functional.tokens import patchify, unpatchify
@@ -100,7 +100,7 @@ class LensRefocusModel(RefocusModel):
         assert isinstance(photo, LensPhotoConditions)
         times = len(cameras.bokeh) // len(photo.disparity)
         restored, disparity = (part.repeat_interleave(times, 0) for part in (photo.restored, photo.disparity))
-        scale = pixels_per_level(self.short_side, self.short_side)
+        scale = reference_scale(self.short_side, self.short_side)
         radius = cameras.defocus(disparity) * scale
         cues = torch.cat([self._band_shares(radius), self._band_shares(-radius)], dim=-1)  # near, then far
         focus, bokeh = cameras.focus_disparity(disparity), cameras.bokeh * scale

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 
 from diffcam.camera import Aperture
 from diffcam.functional.blur_stack import band_energies, blur_bands, normalise_contrast
-from diffcam.functional.bokeh import disc_strength, display_to_linear, linear_to_display
+from diffcam.functional.bokeh import DISPLAY_GAMMA, display_to_linear, linear_to_display
 from diffcam.functional.deconvolution import richardson_lucy_steps
 from diffcam.functional.defocus_fit import interpolate_at, local_radius, log_likelihoods, radius_at, radius_curve
+from diffcam.functional.disc import disc_strength
 from diffcam.kernels.scatter import gather_discs, scatter_discs
 
 BANDS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
@@ -107,7 +108,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, width: int = 128, depth: int = 8, gamma: float = 2.2, iterations: int = 20) -> None:
+    def __init__(self, width: int = 128, depth: int = 8, gamma: float = DISPLAY_GAMMA, iterations: int = 20) -> None:
         super().__init__()
         self.gamma = gamma
         self.iterations = iterations

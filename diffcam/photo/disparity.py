@@ -19,22 +19,20 @@ from diffcam.functional.frame import same_frame
 from diffcam.photo import MAX_PIXELS, single_channel
 
 
-def normalise_disparity(disparity_1HW: Tensor) -> Tensor:
-    """Scale a disparity map to [0, 1] by its own least and greatest value: 0 farthest, 1 nearest.
+def normalise_disparity(disparity: Tensor) -> Tensor:
+    """Scale disparity maps to [0, 1], each by its own least and greatest value: 0 farthest, 1 nearest.
 
     A map of one value, which says nothing about depth, becomes zeros.
 
     Args:
-        disparity_1HW: ``(1, H, W)``, any range, finite.
+        disparity: ``(..., H, W)``, any range, finite; on a device that knows float64.
 
     Returns:
-        ``(1, H, W)`` float32.
+        The same shape, float32.
     """
-    disparity_1HW = disparity_1HW.double()
-    low, high = torch.aminmax(disparity_1HW)
-    if high == low:
-        return torch.zeros_like(disparity_1HW, dtype=torch.float32)
-    return ((disparity_1HW - low) / (high - low)).float()
+    disparity = disparity.double()
+    low, high = disparity.amin((-2, -1), keepdim=True), disparity.amax((-2, -1), keepdim=True)
+    return torch.where(high > low, (disparity - low) / (high - low), 0.0).float()
 
 
 def fill_holes(values: np.ndarray) -> np.ndarray:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from diffcam.errors import DiffcamError
+from diffcam.photo.pixels import from_picture
 
 MAX_PIXELS = 120_000_000
 """Most pixels of a photo; larger ones are refused before decoding, as a small file can claim gigabytes; chosen."""
@@ -105,7 +105,7 @@ class Photo:
 
     def tensor(self) -> Tensor:
         """Display values in [0, 1]: ``(3, H, W)`` float32."""
-        return torch.from_numpy(np.array(self.image)).permute(2, 0, 1).float().div_(255)
+        return from_picture(self.image)
 
 
 def open_photo(source: str | os.PathLike[str] | BinaryIO, name: str | None = None) -> Photo:

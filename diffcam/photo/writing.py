@@ -10,11 +10,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from diffcam.errors import DiffcamError
+from diffcam.files import unfinished
+from diffcam.photo.pixels import to_picture
 from diffcam.photo.reading import XMP_TAG, Photo
 
 WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -74,18 +75,12 @@ def save_photo(
     """
     path = check_output(path, like, force)
     data = encode_photo(image, path.suffix, like, metadata)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with partial.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        check_output(path, like, force)  # another program may have written it meanwhile
-        os.replace(partial, path)
+        with unfinished(path) as partial:
+            partial.write_bytes(data)
+            check_output(path, like, force)  # another program may have written it meanwhile
     except OSError as error:
         raise DiffcamError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
@@ -96,7 +91,7 @@ def encode_photo(
     metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The file that `save_photo` writes, as bytes; arguments as there, `suffix` one of `WRITABLE_SUFFIXES`."""
-    result = _to_image(image) if isinstance(image, Tensor) else image
+    result = to_picture(image) if isinstance(image, Tensor) else image
     like = like or Photo(result)
     if like.grey:
         result = result.convert("L")
@@ -131,8 +126,3 @@ def encode_photo(
     except (OSError, ValueError) as error:  # such as a picture wider than the format can be
         raise DiffcamError(f"{like.name}: cannot be written as {suffix} ({error}); write a .png") from error
     return stream.getvalue()
-
-
-def _to_image(tensor: Tensor) -> Image.Image:
-    values = tensor.detach().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
-    return Image.fromarray(values.permute(1, 2, 0).numpy())

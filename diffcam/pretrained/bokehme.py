@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pad, pixel_shuffle, pixel_unshuffle
 
 from diffcam.errors import DiffcamError
-from diffcam.functional.bokeh import boost_highlights, defocus_radius
+from diffcam.functional.bokeh import PAPER_GAMMA, boost_highlights, defocus_radius
 from diffcam.kernels import render_bokeh
 
 SHUFFLE = 2
@@ -201,7 +201,7 @@ class BokehMe(nn.Module):
         disparity: Tensor,
         focus_disparity: Tensor,
         bokeh: Tensor,
-        gamma: float = 4.0,
+        gamma: float = PAPER_GAMMA,
         *,
         highlights: bool = False,
     ) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.errors import DiffcamError
+from diffcam.photo.disparity import normalise_disparity
 from diffcam.pretrained.hub import why_not
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -83,17 +84,10 @@ class DepthAnything:
             resized = F.interpolate(part_B3HW, size, mode="bicubic", antialias=True, align_corners=False)
             near_B1hw = self._network(pixel_values=(resized - mean) / deviation).predicted_depth[:, None].float()
             estimated.append(F.interpolate(near_B1hw, (height, width), mode="bilinear", align_corners=False))
-        return normalise_per_image(torch.cat(estimated)).to(image_B3HW.device)
+        return normalise_disparity(torch.cat(estimated).cpu()).to(image_B3HW.device)
 
 
 def input_size(height: int, width: int, short_side: int, multiple: int) -> tuple[int, int]:
     """Height and width that the network is given: the aspect kept, both near a multiple of its patch size."""
     scale = min(short_side / min(height, width), MAX_ASPECT * short_side / max(height, width))
     return tuple(max(multiple, round(side * scale / multiple) * multiple) for side in (height, width))  # type: ignore[return-value]
-
-
-def normalise_per_image(disparity_B1HW: Tensor) -> Tensor:
-    """Scale each map to [0, 1] by its own least and greatest value; a map of one value becomes zeros."""
-    low = disparity_B1HW.amin((1, 2, 3), keepdim=True)
-    spread = disparity_B1HW.amax((1, 2, 3), keepdim=True) - low
-    return torch.where(spread > 0, (disparity_B1HW - low) / spread.clamp(min=torch.finfo(spread.dtype).tiny), 0.0)

@@ -15,9 +15,9 @@ import numpy as np
 
 from diffcam.data.schema import Scene
 from diffcam.errors import DiffcamError
+from diffcam.files import fingerprint
 from diffcam.photo import open_photo
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.fingerprint import fingerprint
 from diffcam.simulation.layered.scenes import LayeredScenes
 from diffcam.simulation.photographed.development import Development
 from diffcam.simulation.textures.photos import MIN_SHORT_SIDE, PhotoTextures, Textures

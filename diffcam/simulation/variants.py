@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from diffcam.camera import Aperture, Camera, pixels_per_level
+from diffcam.camera import Aperture, Camera
 from diffcam.data.schema import Sample, Scene, Variant
 from diffcam.errors import DiffcamError
+from diffcam.functional.bokeh import PAPER_GAMMA
 from diffcam.kernels import render_bokeh
 from diffcam.simulation.neural import NeuralRenderer
 
@@ -109,7 +110,7 @@ class Openings:
 def render_variants(
     scene: Scene,
     variants: Sequence[Variant],
-    gamma: float = 4.0,
+    gamma: float = PAPER_GAMMA,
     device: str = "cpu",
     mode: str = "classical",
     network: NeuralRenderer | None = None,
@@ -125,11 +126,10 @@ def render_variants(
         network: Renders instead, through round apertures.
     """
     image, disparity = scene.image[None].to(device), scene.disparity[None].to(device)
-    unit = pixels_per_level(*scene.image.shape[1:])
     rendered = []
     for variant in variants:
         plane = torch.tensor([variant.focus_disparity], device=device)
-        radius = torch.tensor([variant.camera.bokeh * unit], device=device)
+        radius = torch.tensor([variant.camera.radius_per_disparity(*image.shape[2:])], device=device)
         if network is not None:
             picture = network(image, disparity, plane, radius, gamma)
         else:

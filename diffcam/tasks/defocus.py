@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from diffcam.data.batch import RefocusBatch
 from diffcam.functional.defocus_fit import interpolate_at, log_likelihoods, radius_at, radius_curve, radius_histogram
 from diffcam.models.restoration import CELL
+from diffcam.photo.pixels import round_to_8_bit
 from diffcam.tasks.restoration import RestorationTask
 
 SHARES_DECAY = 0.99
@@ -38,7 +39,7 @@ class DefocusTask(RestorationTask):
             Cross-entropy of each cell's true radius (one between two known ones is shared out between them), and how
             far the radii of the fitted lens are off: mean absolute difference of ``log(radius + RADIUS_OFFSET)``.
         """
-        pictures_B3HW = (batch.targets.flatten(0, 1) * 255).round() / 255  # what a file shows of them
+        pictures_B3HW = round_to_8_bit(batch.targets.flatten(0, 1))  # what a file shows of them
         disparity_B1hw = F.avg_pool2d(batch.disparity.repeat_interleave(batch.targets.shape[1], 0), CELL)
         removal = self.restoration
         logits_BKhw = removal.logits(pictures_B3HW)

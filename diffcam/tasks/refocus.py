@@ -11,7 +11,6 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
-from diffcam.camera import CameraBatch
 from diffcam.data.batch import RefocusBatch
 from diffcam.data.randomness import derived_generator
 from diffcam.errors import DiffcamError
@@ -219,8 +218,7 @@ class RefocusTask(lightning.LightningModule):
         photo = self.model.encode_photo(batch.reference, batch.disparity)
         generators = [self._generator("sample", batch, number) for number in range(len(batch))]
         noise = torch.cat([self.model.noise(photo, 1, generator) for generator in generators])
-        cameras = CameraBatch(batch.cameras.focus[:, 0], batch.cameras.bokeh[:, 0])
-        return self.model.decode(self.model.sample(cameras, photo, noise, self.steps))
+        return self.model.decode(self.model.sample(batch.cameras[:, 0], photo, noise, self.steps))
 
     def validation_step(self, batch: RefocusBatch, batch_idx: int) -> dict[str, Tensor]:
         """Refocused images of held-out samples, and their errors."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from diffcam.data.batch import RefocusBatch
+from diffcam.photo.pixels import round_to_8_bit
 from diffcam.tasks.restoration import RestorationTask
 
 ERROR_FLOOR = 1e-5
@@ -23,7 +24,7 @@ class StoppingTask(RestorationTask):
 
     def loss(self, batch: RefocusBatch) -> tuple[Tensor, Tensor]:
         """Mean logarithm of the pictures' squared errors after and before: decibels count alike at every blur."""
-        pictures_B3HW = (batch.targets[:, 0] * 255).round() / 255  # what a file shows of them
+        pictures_B3HW = round_to_8_bit(batch.targets[:, 0])  # what a file shows of them
         stages = self.restoration.stages(pictures_B3HW, batch.disparity)
         errors = (
             (image - batch.reference).square().mean((1, 2, 3))

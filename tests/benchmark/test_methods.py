@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from PIL import Image
 
 from diffcam.benchmark import (
     Copy,
@@ -17,8 +16,8 @@ from diffcam.benchmark import (
     Restormer,
     TwoStage,
 )
-from diffcam.benchmark.methods import from_picture, to_picture
 from diffcam.data import BokehRenderer, GaussianNoise
+from diffcam.photo.pixels import from_picture
 
 
 def samples_of(edition, subtask):
@@ -82,14 +81,6 @@ def test_a_photo_is_opened_once_for_all_cameras(edition):
     photo, depth = pipeline.opened[0]
     assert torch.equal(from_picture(photo.image), (added[0].reference * 255).round() / 255)
     assert torch.equal(depth, added[0].disparity[0])
-
-
-def test_pictures_round_trip():
-    image = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
-    picture = to_picture(image)
-    assert picture.size == (7, 5)
-    assert torch.equal(from_picture(picture), (image * 255).round() / 255)
-    assert from_picture(Image.new("L", (2, 2), 255)).shape == (3, 2, 2)
 
 
 def test_imperfect_depth_of_a_method_is_that_of_an_edition(edition, shard):

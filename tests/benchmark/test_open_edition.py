@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffcam.benchmark.run import compare
 from diffcam.benchmark.setup import read_setup
 from diffcam.commands.benchmark import DEFAULT_SETUP
-from diffcam.metrics import MAE, LVCorr, Row, Scorer, estimate
+from diffcam.data import collate
+from diffcam.metrics import MAE, LVCorr, Scores, estimate
 
 SHARDS = DEFAULT_SETUP.parents[1] / "data_shards"
 
@@ -35,12 +35,12 @@ def test_ground_truth_follows_the_levels(monkeypatch):
     """The paper's ground truth scores an LVCorr of 0.93; with levels exchanged nothing must be left of it."""
     monkeypatch.chdir(SHARDS.parent)
     edition = read_setup(DEFAULT_SETUP).edition(None, None, "exact")
-    scorer = Scorer([MAE(), LVCorr()])
-    rows: list[Row] = []
+    scores = Scores([MAE(), LVCorr()])
     for scene in edition.scenes():
         added = [n for n, subtask in zip(scene.numbers, scene.subtasks, strict=True) if subtask == "add_bokeh"]
-        samples = [edition[number] for number in added]
-        rows += scorer("ground truth", compare([(sample, sample.targets[0]) for sample in samples]))
+        batch = collate([edition[number] for number in added])
+        scores.update("ground truth", batch, batch.targets[:, 0])
+    rows = scores.compute()
     assert len(rows) == 216
     assert 0.85 <= estimate(rows, LVCorr()).value <= 1
     assert estimate(rows, MAE()).value == 0
@@ -48,7 +48,7 @@ def test_ground_truth_follows_the_levels(monkeypatch):
     shuffled = []
     for start in range(0, len(rows), 4):
         levels = generator.permutation([row.bokeh for row in rows[start : start + 4]])
-        shuffled += [Row(**{**vars(row), "bokeh": level}) for row, level in zip(rows[start:], levels, strict=False)]
+        shuffled += [row._replace(bokeh=level) for row, level in zip(rows[start:], levels, strict=False)]
     assert abs(estimate(shuffled, LVCorr()).value) < 0.25
 
 

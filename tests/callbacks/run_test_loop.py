@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from diffcam.callbacks.metrics import MetricsTable
 from diffcam.camera import Camera
 from diffcam.data import RefocusBatch, RefocusSample, collate
-from diffcam.metrics import MAE, PSNR, LVCorr
+from diffcam.metrics import MAE, PSNR, LVCorr, Scores, estimate
 
 SUBTASKS = ("refocus", "refocus", "add_bokeh", "add_bokeh", "add_bokeh", "remove_bokeh", "remove_bokeh")
 LEVELS = (3.0, 9.0, 2.0, 8.0, 15.0, 0.0, 0.0)
@@ -48,11 +48,11 @@ class Samples(Dataset):
 
 
 class Task(pl.LightningModule):
-    """Mixes target and reference more the higher the level; keeps Metrics of its own, as a task does."""
+    """Mixes target and reference more the higher the level; keeps scores of its own, as a task may."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.mae, self.lvcorr = MAE(), LVCorr()
+        self.scores = Scores([MAE(), LVCorr()])
 
     def forward(self, batch: RefocusBatch) -> Tensor:
         share = batch.cameras.bokeh.view(-1, 1, 1, 1) / 20
@@ -60,10 +60,7 @@ class Task(pl.LightningModule):
 
     def test_step(self, batch: RefocusBatch) -> dict[str, Tensor]:
         images = self(batch)
-        self.mae.update(images, batch.targets[:, 0])
-        add = [i for i, subtask in enumerate(batch.subtasks) if subtask == "add_bokeh"]
-        if add:
-            self.lvcorr.update(images[add], batch.cameras.bokeh[add, 0], [batch.scenes[i] for i in add])
+        self.scores.update("own", batch, images)
         return {"images": images}
 
     validation_step = test_step
@@ -74,7 +71,7 @@ def loader(scenes: int) -> DataLoader:
 
 
 def run(folder: Path, devices: int, scenes: int, **callback_options: object) -> dict[str, float]:
-    """Test on some scenes; returns what was logged, and what the task's own Metrics say."""
+    """Test on some scenes; returns what was logged, and what the task's own scores say."""
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=devices,
@@ -88,7 +85,13 @@ def run(folder: Path, devices: int, scenes: int, **callback_options: object) -> 
     task = Task()
     trainer.test(task, loader(scenes), verbose=False)
     logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
-    return logged | {"mae": float(task.mae.compute()), "lvcorr": float(task.lvcorr.compute())}
+    rows = task.scores.compute()
+    added = [row for row in rows if row.subtask == "add_bokeh"]
+    return logged | {
+        "samples": len(rows),
+        "mae": estimate(rows, MAE()).value,
+        "lvcorr": estimate(added, LVCorr()).value,
+    }
 
 
 if __name__ == "__main__":

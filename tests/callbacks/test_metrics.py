@@ -30,7 +30,7 @@ def one_process(tmp_path_factory) -> tuple[dict[str, float], Path]:
     return loop.run(folder, devices=1, scenes=3), folder
 
 
-def test_logged_numbers_are_those_of_the_samples(one_process):
+def test_logged_numbers_are_those_of_the_samples(one_process: tuple[dict[str, float], Path]) -> None:
     logged, _ = one_process
     samples = loop.Samples(3)
     errors = {}
@@ -46,7 +46,7 @@ def test_logged_numbers_are_those_of_the_samples(one_process):
     assert -1 <= logged["test/add_bokeh/lvcorr"] <= 1
 
 
-def test_rows_of_model_and_controls(one_process):
+def test_rows_of_model_and_controls(one_process: tuple[dict[str, float], Path]) -> None:
     logged, folder = one_process
     rows = read_rows(folder / "samples.csv")
     assert [row.sample for row in rows] == list(range(21)) * 3
@@ -56,7 +56,7 @@ def test_rows_of_model_and_controls(one_process):
     assert min(row.scores["mae"] for row in by_method["copy"]) > 0.2
 
 
-def test_printed_table(tmp_path, capsys):
+def test_printed_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loop.run(tmp_path, devices=1, scenes=2, controls=True, intervals=True)
     printed = capsys.readouterr().out
     lines = [line.split() for line in printed.splitlines()]
@@ -67,17 +67,17 @@ def test_printed_table(tmp_path, capsys):
     assert str(tmp_path / "samples.csv") in printed
 
 
-def test_without_controls(tmp_path, capsys):
+def test_without_controls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loop.run(tmp_path, devices=1, scenes=1, controls=False)
     assert {row.method for row in read_rows(tmp_path / "samples.csv")} == {"model"}
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_table_of_one(tmp_path, one_process):
+def test_two_processes_give_the_table_of_one(tmp_path: Path, one_process: tuple[dict[str, float], Path]) -> None:
     """Also where a sampler repeats a sample to fill up: 21 samples for two processes."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPT), str(tmp_path), "3"]
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert finished.returncode == 0, finished.stderr[-3000:]
     logged, folder = one_process
     assert (tmp_path / "samples.csv").read_text() == (folder / "samples.csv").read_text()
@@ -85,10 +85,9 @@ def test_two_processes_give_the_table_of_one(tmp_path, one_process):
     two = json.loads((tmp_path / "logged.json").read_text())
     table = {name: value for name, value in logged.items() if name.startswith("test/")}
     assert {name: two[name] for name in table} == pytest.approx(table, rel=1e-6)
-    assert two["lvcorr"] == pytest.approx(logged["test/add_bokeh/lvcorr"], abs=1e-4)
-    # The task's own MAE also saw the repeated sample (number 0), which the table counts once.
-    repeated = next(row for row in read_rows(folder / "samples.csv") if row.sample == 0).scores["mae"]
-    assert two["mae"] == pytest.approx((21 * logged["mae"] + repeated) / 22, abs=1e-4)
+    assert two["samples"] == logged["samples"] == 21, "the sampler repeated one, which counts once"
+    assert two["mae"] == pytest.approx(logged["test/all/mae"], rel=1e-6)
+    assert two["lvcorr"] == pytest.approx(logged["test/add_bokeh/lvcorr"], rel=1e-6)
 
 
 class ValidationTask(loop.Task):
@@ -99,7 +98,7 @@ class ValidationTask(loop.Task):
         return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
 
 
-def test_validation_logs_without_a_table(tmp_path, capsys):
+def test_validation_logs_without_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = pl.Trainer(
         accelerator="cpu",
         default_root_dir=tmp_path,
@@ -115,10 +114,10 @@ def test_validation_logs_without_a_table(tmp_path, capsys):
     assert "sub-task" not in capsys.readouterr().out
 
 
-def test_a_step_without_images_is_refused():
+def test_a_step_without_images_is_refused() -> None:
     batch = loop.collate([loop.Samples(1)[0]])
     callback = MetricsTable(metrics=[MAE(), PSNR(), LVCorr()])
     with pytest.raises(TypeError, match=r"test_step must return .*images.*, got Tensor"):
         callback.on_test_batch_end(None, None, torch.zeros(1), batch)  # type: ignore[arg-type]
     callback.on_validation_batch_end(None, None, torch.zeros(1), batch)  # type: ignore[arg-type]
-    assert callback.rows == []
+    assert not callback.validation_scores.update_called

@@ -63,3 +63,23 @@ def test_lightning_moves_batches() -> None:
 def test_batches_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         collate([make_sample(1)]).index = torch.zeros(1)
+
+
+def test_a_part_is_the_batch_of_its_samples() -> None:
+    samples = [make_sample(number, evaluated=True) for number in (3, 7, 9)]
+    part, expected = collate(samples).part(1, 3), collate(samples[1:])
+    for name, value in vars(expected).items():
+        found = getattr(part, name)
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(found, value), name
+    assert torch.equal(part.cameras.focus, expected.cameras.focus)
+    assert torch.equal(part.cameras.bokeh, expected.cameras.bokeh)
+    assert (part.scenes, part.subtasks, part.sources) == (expected.scenes, expected.subtasks, expected.sources)
+    assert collate([make_sample(1)]).part(0, 1).all_in_focus is None
+
+
+def test_what_one_sample_lacks_the_batch_lacks() -> None:
+    """A stack of those that have it would belong to other samples."""
+    batch = collate([make_sample(1, evaluated=True), make_sample(2)])
+    assert batch.all_in_focus is None
+    assert batch.exact_disparity is None

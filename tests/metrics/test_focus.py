@@ -41,7 +41,7 @@ def render(
 
 def asked(disparity: torch.Tensor, focus: tuple[float, float], level: float) -> tuple[torch.Tensor, CameraBatch]:
     cameras = CameraBatch.from_cameras([Camera(focus, level)])
-    return cameras.blur_radius(disparity), cameras
+    return cameras.defocus_pixels(disparity).abs(), cameras
 
 
 @pytest.mark.parametrize("gamma", [1.0, 4.0])

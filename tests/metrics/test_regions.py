@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,17 +13,18 @@ from skimage import data
 from skimage.filters import gaussian
 from skimage.metrics import structural_similarity
 
-from diffcam.camera import Camera, CameraBatch
+from diffcam.camera import Camera
+from diffcam.data import RefocusSample, collate
 from diffcam.metrics import (
-    Comparison,
     Identity,
     InFocusPSNR,
     InFocusSSIM,
     KeptPSNR,
     OutOfFocusPSNR,
     OutOfFocusSSIM,
-    Scorer,
+    Scores,
 )
+from diffcam.metrics.scores import Comparison
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +41,19 @@ def comparison() -> Comparison:
     )
     disparity = torch.zeros(1, 1, 64, 96)
     disparity[..., 48:] = 0.5
-    cameras = CameraBatch.from_cameras([Camera((0.2, 0.5), 20.0)])  # 1.25 pixels on the right
-    names = {"scenes": ("a",), "subtasks": ("add_bokeh",), "sources": ("camera",)}
-    return Comparison(
-        output, target, sharp, cameras, torch.tensor([0]), **names, all_in_focus=sharp, disparity=disparity
+    sample = RefocusSample(
+        reference=sharp[0],
+        targets=target,
+        disparity=disparity[0],
+        cameras=(Camera((0.2, 0.5), 20.0),),  # 1.25 pixels on the right
+        index=0,
+        scene="a",
+        subtask="add_bokeh",
+        source="camera",
+        all_in_focus=sharp[0],
+        exact_disparity=disparity[0],
     )
+    return Comparison(collate([sample]), output)
 
 
 def pixels(image: torch.Tensor) -> np.ndarray:
@@ -52,10 +62,12 @@ def pixels(image: torch.Tensor) -> np.ndarray:
 
 def scores(comparison: Comparison) -> dict[str, float]:
     metrics = [InFocusPSNR(), OutOfFocusPSNR(), InFocusSSIM(), OutOfFocusSSIM(), Identity()]
-    return dict(Scorer(metrics)("method", comparison)[0].scores)
+    found = Scores(metrics)
+    found.update("method", comparison.batch, comparison.outputs_B3HW)
+    return dict(found.compute()[0].scores)
 
 
-def test_against_numpy_and_skimage(comparison):
+def test_against_numpy_and_skimage(comparison: Comparison) -> None:
     output, target = pixels(comparison.prediction), pixels(comparison.target)
     found = scores(comparison)
     _, similarity = structural_similarity(
@@ -75,32 +87,33 @@ def test_against_numpy_and_skimage(comparison):
         assert found[f"ssim_{name}"] == pytest.approx(inner.mean(), abs=1e-4)
 
 
-def test_identity_looks_where_nothing_should_change(comparison):
+def test_identity_looks_where_nothing_should_change(comparison: Comparison) -> None:
     """Reference and ground truth agree on the left, four pixels from the blurred half."""
     output, target = pixels(comparison.prediction), pixels(comparison.target)
     expected = np.abs(output - target)[:, :44].mean()
     assert scores(comparison)["identity"] == pytest.approx(expected, rel=0.03)
-    copy = comparison.with_prediction(comparison.reference)
+    copy = Comparison(comparison.batch, comparison.reference)
     assert scores(copy)["identity"] < 2 / 255
 
 
-def test_regions_that_are_not_there(comparison):
-    everywhere = CameraBatch.from_cameras([Camera((0.5, 0.5), 0.0)])
-    inverted = Comparison(**{**vars(comparison), "cameras": everywhere, "reference": 1 - comparison.target})
-    found = scores(inverted)
+def test_regions_that_are_not_there(comparison: Comparison) -> None:
+    given = comparison.batch
+    everywhere = replace(given.cameras, bokeh=torch.zeros(1, 1))
+    inverted = replace(given, cameras=everywhere, reference=1 - comparison.target)
+    found = scores(Comparison(inverted, comparison.prediction))
     assert math.isnan(found["psnr_out_of_focus"])
     assert math.isnan(found["ssim_out_of_focus"])
     assert math.isnan(found["identity"])
     assert found["psnr_in_focus"] > 10
 
 
-def test_disparity_is_needed(comparison):
-    without = Comparison(**{**vars(comparison), "disparity": None})
+def test_disparity_is_needed(comparison: Comparison) -> None:
+    without = Comparison(replace(comparison.batch, exact_disparity=None), comparison.prediction)
     with pytest.raises(ValueError, match="need the exact disparity"):
         scores(without)
 
 
-def test_what_is_kept_is_held_to_the_reference(comparison):
+def test_what_is_kept_is_held_to_the_reference(comparison: Comparison) -> None:
     kept = float(KeptPSNR().score(comparison.prediction, comparison.target, comparison.reference))
     sharp, target, output = (pixels(x) for x in (comparison.reference, comparison.target, comparison.prediction))
     same = minimum_filter(np.abs(target - sharp).max(-1) < 2 / 255, 9, mode="constant", cval=1)

@@ -68,6 +68,11 @@ def test_one_value_becomes_zeros() -> None:
     assert torch.equal(normalise_disparity(torch.full((1, 3, 4), 7.0)), torch.zeros(1, 3, 4))
 
 
+def test_each_map_of_a_batch_has_its_own_range() -> None:
+    maps = torch.tensor([[5.0, 5.0], [1.0, 3.0]]).view(2, 1, 1, 2)
+    assert normalise_disparity(maps).flatten().tolist() == [0, 0, 0, 1]
+
+
 def test_growing_invents_no_disparity_and_shrinking_averages() -> None:
     values = torch.tensor([[[0.0, 1.0], [0.25, 0.5]]])
     grown = resize_disparity(values, (5, 7))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diffcam.errors import DiffcamError
-from diffcam.pretrained.depth import DepthAnything, input_size, normalise_per_image
+from diffcam.pretrained.depth import DepthAnything, input_size
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,3 @@ def test_missing_model_is_one_line(tmp_path: Path) -> None:
 )
 def test_input_size_keeps_the_aspect_in_whole_patches(size, expected) -> None:
     assert input_size(*size, 518, 14) == expected
-
-
-def test_a_map_of_one_value_becomes_zeros() -> None:
-    maps = torch.tensor([[5.0, 5.0], [1.0, 3.0]]).view(2, 1, 1, 2)
-    assert normalise_per_image(maps).flatten().tolist() == [0, 0, 0, 1]

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from diffcam.callbacks import EMA, ModelExport, SampleGrid
-from diffcam.camera import CameraBatch
 from diffcam.commands.cli import train
 from diffcam.data import BokehRenderer, DepthDropout, GridPairing, RefocusBatch, RefocusDataModule
 from diffcam.errors import DiffcamError
@@ -255,7 +254,7 @@ def test_four_scenes_are_learned_by_heart() -> None:
     assert final.flow < final.copy_flow / 4
     clean = task.model.codec.encode(batch.targets[:, 0])
     _, noise = task.draw_noise(clean, task._generator("train", batch, 0))
-    cameras = CameraBatch(batch.cameras.focus[:, 0], batch.cameras.bokeh[:, 0])
+    cameras = batch.cameras[:, 0]
     latents = task.model.sample(cameras, task.model.encode_photo(batch.reference, batch.disparity), noise, steps=2)
     error = (task.model.decode(latents) - batch.targets[:, 0]).square().mean()
     copied = (batch.reference - batch.targets[:, 0]).square().mean()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from diffcam.errors import DiffcamError
+from diffcam.files import unfinished
 from diffcam.simulation.jobs.writer import ShardRecord
 
 VERSION = 1
@@ -81,7 +81,7 @@ class Manifest:
         self.write()
 
     def write(self) -> None:
-        """Write the file under a temporary name, then rename it."""
+        """Write the file, whole or not at all."""
         shards = [self.records[start] for start in sorted(self.records)]
         content = {
             "version": VERSION,
@@ -90,12 +90,8 @@ class Manifest:
             "skipped": sum(len(shard.skipped) for shard in shards),
             "shards": [asdict(shard) for shard in shards],
         }
-        unfinished = self.path.with_name(f".{self.path.name}.unfinished")
-        with open(unfinished, "w") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, self.path)
+        with unfinished(self.path) as partial:
+            partial.write_text(json.dumps(content, indent=1))
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> Iterable[str]:

@@ -10,8 +10,10 @@ from typing import Any
 
 from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene
-from diffcam.data.shards import file_sha256, write_shard
+from diffcam.data.shards import write_shard
 from diffcam.errors import DiffcamError
+from diffcam.files import file_sha256
+from diffcam.functional.bokeh import PAPER_GAMMA
 from diffcam.simulation.neural import NeuralRenderer
 from diffcam.simulation.sources import Source
 from diffcam.simulation.variants import Openings, draw_benchmark_samples, draw_variants, full_grid, render_variants
@@ -37,7 +39,7 @@ class Rendering:
     variants: int = 0
     benchmark: bool = False
     seed: int = 0
-    gamma: float = 4.0
+    gamma: float = PAPER_GAMMA
     quality: int = 95
     device: str = "cpu"
     attribution: str = ""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor
 
 from diffcam.errors import DiffcamError
+from diffcam.files import fingerprint
 from diffcam.photo.disparity import DISPARITY_SUFFIXES, load_disparity
-from diffcam.simulation.fingerprint import fingerprint
 
 if TYPE_CHECKING:  # importing the models takes seconds, which workers that need none would wait for
     from diffcam.pretrained.depth import DepthAnything

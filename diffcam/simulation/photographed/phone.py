@@ -13,8 +13,8 @@ from typing import Any
 
 from diffcam.data.schema import Scene
 from diffcam.errors import DiffcamError
+from diffcam.files import fingerprint
 from diffcam.photo import open_photo
-from diffcam.simulation.fingerprint import fingerprint
 from diffcam.simulation.photographed.development import Development
 
 

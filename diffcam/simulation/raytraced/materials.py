@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-DISPLAY_GAMMA = 2.2
-"""Pictures are raised to it to become light; ray-traced light is taken to its inverse."""
+from diffcam.functional.bokeh import DISPLAY_GAMMA
 
 
 class Material(Protocol):

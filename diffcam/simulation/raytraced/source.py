@@ -13,8 +13,8 @@ from torch import Tensor
 from diffcam.camera import ThinLens
 from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene, Variant
+from diffcam.functional.bokeh import DISPLAY_GAMMA
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.raytraced.materials import DISPLAY_GAMMA
 from diffcam.simulation.raytraced.raytracer import RayTracer
 from diffcam.simulation.raytraced.staging import draw_staging
 from diffcam.simulation.sources import DescribedTextures
