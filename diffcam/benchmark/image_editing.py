@@ -134,8 +134,8 @@ class ImageEditing(Method):
             ledger.write(json.dumps({"sample": sample.index, "price": self.price}) + "\n")
         try:
             edited = Image.open(io.BytesIO(base64.b64decode(answer.data[0].b64_json, validate=True)))
-            edited = edited.convert("RGB").resize(size).crop(box)
-            return from_picture(edited.resize(picture.size, Image.Resampling.LANCZOS))
+            cropped = edited.convert("RGB").resize(size).crop(box)
+            return from_picture(cropped.resize(picture.size, Image.Resampling.LANCZOS))
         except (TypeError, IndexError, binascii.Error, UnidentifiedImageError, OSError) as error:
             raise DiffcamError(f"the image editing API answered without a picture ({type(error).__name__})") from error
 

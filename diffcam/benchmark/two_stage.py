@@ -23,14 +23,14 @@ from diffcam.data.rendering import BokehRenderer
 
 
 class Deblur(ABC):
-    """From a blurred picture to a sharp one."""
+    """A deblurring method: from a blurred picture to a sharp one."""
 
     note: str = ""
     without_effect: tuple[str, ...] = ("note", "device")
     """Public attributes that no output depends on."""
 
     def fingerprint(self) -> str:
-        """Of the files that outputs depend on."""
+        """Hash of the files that outputs depend on; "" if there are none."""
         return ""
 
     def prepare(self) -> None:
@@ -84,7 +84,7 @@ class Restormer(Deblur):
         self._network: Any = None
 
     def fingerprint(self) -> str:
-        """Of the weights."""
+        """Hash of the weights."""
         return hash_files([self.weights])
 
     def prepare(self) -> None:
@@ -104,7 +104,13 @@ class Restormer(Deblur):
             raise NotAvailableError(f"there is no Restormer weights file {self.weights}")
         spandrel_extra_arches.install(ignore_duplicates=True)
         try:
-            network = spandrel.ModelLoader(self.device).load_from_state_dict(read_state(self.weights))
+            if self.weights.suffix == ".safetensors":
+                from safetensors.torch import load_file
+
+                state: Any = load_file(self.weights)
+            else:
+                state = torch.load(self.weights, map_location="cpu", weights_only=True)
+            network = spandrel.ModelLoader(self.device).load_from_state_dict(state)
         except Exception as error:  # whatever a foreign file makes the loaders raise
             raise NotAvailableError(f"{self.weights}: no restoration network that spandrel knows ({error})") from error
         if not isinstance(network, spandrel.ImageModelDescriptor) or network.scale != 1:
@@ -146,8 +152,8 @@ class DeblurOnly(Method):
         return self.deblur(sample.reference)
 
 
-class TwoStage(Method):
-    """First deblur, then render the asked bokeh with the disparity map.
+class TwoStage(DeblurOnly):
+    """Deblur first, then render the target's bokeh with the disparity map.
 
     Args:
         deblur: First stage.
@@ -155,27 +161,14 @@ class TwoStage(Method):
     """
 
     def __init__(self, deblur: Deblur, renderer: BokehRenderer | None = None) -> None:
-        self.deblur = deblur
+        super().__init__(deblur)
         self.renderer = renderer or BokehRenderer()
         self.note = f"two stages: {deblur.note}, then the renderer"
 
-    def fingerprint(self) -> str:
-        """The deblurring method's."""
-        return self.deblur.fingerprint()
-
-    def prepare(self, folder: Path) -> None:
-        """Load the deblurring method."""
-        self.deblur.prepare()
+    def selects(self, number: int, subtask: str) -> bool:
+        """All samples."""
+        return True
 
     def __call__(self, sample: RefocusSample) -> Tensor:
         """The deblurred reference with the asked blur."""
         return render_target(self.renderer, self.deblur(sample.reference), sample)
-
-
-def read_state(path: Path) -> Any:
-    """A state dict from a file; nothing in it is run."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
