@@ -18,6 +18,9 @@ from diffcam.photo.pixels import from_picture, to_picture
 CELL, GAP, LABEL = 256, 4, 22
 """Width of a picture, gap between cells and height of a line of text, pixels; chosen."""
 
+GRID_SCENES = 4
+"""Most scenes of a grid; chosen."""
+
 FOCUS_FRAME = 0.12
 """Side of the frame around the focus point, as a share of the picture's short side; chosen."""
 
@@ -25,37 +28,28 @@ INK, PAPER, FOCUS_COLOUR = (20, 20, 20), (255, 255, 255), (230, 40, 40)
 """Colours of text, background and focus frame, 8-bit RGB; chosen."""
 
 
-def write_grids(
-    edition: Edition,
-    results: Mapping[str, Results],
-    folder: Path,
-    scenes: int = 4,
-    methods: Sequence[str] | None = None,
-) -> list[Path]:
+def write_grids(edition: Edition, results: Mapping[str, Results], folder: Path) -> list[Path]:
     """Write a PNG for each sub-task: reference, kept outputs of the methods, target (paper, figures 3 and 4).
 
     Scenes whose disparity map is wrong make one more, with the map (paper, figure 6).
 
     Args:
-        edition: Where samples come from.
-        results: Of the methods.
+        edition: Where samples come from; at most :data:`GRID_SCENES` scenes are shown, spread over it.
+        results: Of the methods; those that keep no outputs are left out.
         folder: Where the pictures go.
-        scenes: How many scenes each grid shows, spread over the edition.
-        methods: Which methods; None: all that keep outputs.
 
     Returns:
         Paths of the pictures.
     """
-    shown = list(methods) if methods is not None else with_outputs(results)
-    every = edition.scenes()
-    count = min(scenes, len(every))
-    chosen = [every[i * len(every) // count] for i in range(count)]
+    shown, every = with_outputs(results), edition.scenes()
+    rows = min(GRID_SCENES, len(every))
+    chosen = [every[row * len(every) // rows] for row in range(rows)]
     folder.mkdir(parents=True, exist_ok=True)
     columns = {
         subtask: (["reference", *shown, "target"], [n for scene in chosen for n in _strongest(scene, subtask)])
         for subtask in dict.fromkeys(name for scene in chosen for name in scene.subtasks)
     }
-    wrong = [scene for scene in every if scene.disparity_is_wrong][:scenes]
+    wrong = [scene for scene in every if scene.disparity_is_wrong][:GRID_SCENES]
     if wrong:
         columns["wrong_depth"] = (
             ["reference", "disparity", *shown, "target"],

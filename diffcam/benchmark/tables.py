@@ -142,7 +142,7 @@ def _cell(rows: Sequence[Row], subtask: str, metric: SampleMetric, missing: Mapp
 
 
 def _missing(results: Mapping[str, Results]) -> dict[str, str]:
-    """Metrics that no method could be scored with, and why."""
+    """Metrics without any score, and why they are not available."""
     reasons: dict[str, str] = {}
     for one in results.values():
         reasons |= one.record.get("missing", {})

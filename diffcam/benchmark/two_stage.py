@@ -20,14 +20,14 @@ from diffcam.functional.bokeh import PAPER_GAMMA
 
 
 class Deblur(ABC):
-    """From a blurred picture to a sharp one."""
+    """A deblurring method: from a blurred picture to a sharp one."""
 
     note: str = ""
     without_effect: tuple[str, ...] = ("note", "device")
     """Public attributes that no output depends on."""
 
     def fingerprint(self) -> str:
-        """Of the files that outputs depend on."""
+        """Hash of the files that outputs depend on; "" if there are none."""
         return ""
 
     def prepare(self) -> None:
@@ -81,7 +81,7 @@ class Restormer(Deblur):
         self._network: Any = None
 
     def fingerprint(self) -> str:
-        """Of the weights."""
+        """Hash of the weights."""
         return files_sha256([self.weights])
 
     def prepare(self) -> None:
@@ -117,34 +117,8 @@ class Restormer(Deblur):
         return result[0].clamp(0, 1).cpu()
 
 
-class TwoStage(Method):
-    """First deblur, then render the asked bokeh with the disparity map.
-
-    Args:
-        deblur: First stage.
-        renderer: Second stage; None: that of the paper's data.
-    """
-
-    def __init__(self, deblur: Deblur, renderer: BokehRenderer | None = None) -> None:
-        self.deblur = deblur
-        self.renderer = renderer or BokehRenderer()
-        self.note = f"two stages: {deblur.note}, then the renderer"
-
-    def fingerprint(self) -> str:
-        """The deblurring method's."""
-        return self.deblur.fingerprint()
-
-    def prepare(self, folder: Path) -> None:
-        """Load the deblurring method."""
-        self.deblur.prepare()
-
-    def __call__(self, sample: RefocusSample) -> Tensor:
-        """The deblurred reference with the asked blur."""
-        return render_target(self.renderer, self.deblur(sample.reference), sample)
-
-
-class DeblurOnly(TwoStage):
-    """The first stage alone, on the sub-task that it is made for.
+class DeblurOnly(Method):
+    """A deblurring method, on the sub-task that it is made for.
 
     Args:
         deblur: The method.
@@ -154,6 +128,14 @@ class DeblurOnly(TwoStage):
         self.deblur = deblur
         self.note = deblur.note
 
+    def fingerprint(self) -> str:
+        """The deblurring method's."""
+        return self.deblur.fingerprint()
+
+    def prepare(self, folder: Path) -> None:
+        """Load the deblurring method."""
+        self.deblur.prepare()
+
     def selects(self, number: int, subtask: str) -> bool:
         """Remove bokeh alone."""
         return subtask == "remove_bokeh"
@@ -161,3 +143,25 @@ class DeblurOnly(TwoStage):
     def __call__(self, sample: RefocusSample) -> Tensor:
         """The reference without its blur."""
         return self.deblur(sample.reference)
+
+
+class TwoStage(DeblurOnly):
+    """Deblur first, then render the target's bokeh with the disparity map.
+
+    Args:
+        deblur: First stage.
+        renderer: Second stage; None: that of the paper's data.
+    """
+
+    def __init__(self, deblur: Deblur, renderer: BokehRenderer | None = None) -> None:
+        super().__init__(deblur)
+        self.renderer = renderer or BokehRenderer()
+        self.note = f"two stages: {deblur.note}, then the renderer"
+
+    def selects(self, number: int, subtask: str) -> bool:
+        """All samples."""
+        return True
+
+    def __call__(self, sample: RefocusSample) -> Tensor:
+        """The deblurred reference with the asked blur."""
+        return render_target(self.renderer, self.deblur(sample.reference), sample)

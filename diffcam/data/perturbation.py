@@ -1,4 +1,4 @@
-"""Imperfect disparity: what the model is given in place of the exact map (paper, section 3.2 and appendix E)."""
+"""Imperfect disparity, given to the model in place of the exact map (paper, section 3.2 and appendix E)."""
 
 from __future__ import annotations
 

@@ -71,17 +71,14 @@ class SceneEntry:
         """Unique name of the scene: name of the shard and key."""
         return f"{Path(self.shard).stem}/{self.key}"
 
-    def read(self, *, variant_images: bool = True) -> Scene:
-        """Decode the scene.
-
-        Args:
-            variant_images: As in :func:`diffcam.data.schema.decode_scene`.
+    def read(self) -> Scene:
+        """Decode the scene with its stored variants.
 
         Raises:
             DiffcamError: If the file or a member is damaged; the message names both.
         """
         with self.open() as members:
-            return decode_scene(self.key, members, variant_images=variant_images)
+            return decode_scene(self.key, members)
 
     @contextmanager
     def open(self) -> Iterator[Mapping[str, bytes]]:

@@ -14,6 +14,7 @@ MOMENTUM_LIMIT = 0.95
 """Largest share of the last change that the acceleration extrapolates by; chosen: below 1, so that it stays stable."""
 
 LinearMap = Callable[[Tensor], Tensor]
+"""A linear map of images ``(B, C, H, W)``."""
 
 
 def richardson_lucy_steps(blurred_BCHW: Tensor, blur: LinearMap, adjoint: LinearMap) -> Iterator[Tensor]:

@@ -35,10 +35,10 @@ from diffcam.functional.bokeh import (
 from diffcam.functional.disc import EDGE_SLOPE, soft_edge
 
 MAX_LAYERS = 16
-"""Most layers of depth, none thinner than a pixel of radius; measured: 8 to 32 are equal (docs/log.md, "Occlusion")."""
+"""Most layers of depth, none thinner than a pixel of radius; measured: 8 to 32 differ by 0.04 dB (docs/log.md)."""
 
 OUTLINE_STEP = 2.0
-"""Step of the radius at an outline, pixels, above which the near surface hides the far one; measured (as above)."""
+"""Step of the radius at an outline, pixels, above which the near surface hides the far one; measured: docs/log.md."""
 
 
 def disc_weight(radius_B1HW: Tensor, aperture: Aperture) -> Tensor:

@@ -70,7 +70,7 @@ def test_wrong_depth_is_shown_with_its_map(edition, tmp_path):
         assert np.abs(cell(picture, 0, 2) - enlarged(sample.targets[0])).max() < 2 / 255
 
 
-def test_words_stand_where_there_is_no_picture():
+def test_missing_outputs_are_labelled():
     picture = draw_grid(["a", "b"], [[torch.zeros(3, 10, 20), "no output"]])
     assert picture.size == (GAP + 2 * (CELL + GAP), LABEL + GAP + CELL // 2 + GAP)
     assert cell(picture, 0, 0, CELL // 2).max() == 0

@@ -75,7 +75,7 @@ def server(monkeypatch):
     found.http.server_close()
 
 
-def test_the_editors_picture_comes_back_in_the_references_frame(server, edition, tmp_path):
+def test_output_has_the_references_frame(server, edition, tmp_path):
     method = ImageEditing(base_url=server.url)
     method.prepare(tmp_path)
     sample = edition[2]
@@ -132,7 +132,7 @@ def test_dry_run_sends_nothing(edition, tmp_path):
     assert lines[2] == f"2\t{prompt('add_bokeh', edition[2].cameras[0])}"
 
 
-def test_rows_of_another_server_are_not_taken_for_openais(server, edition, tmp_path, monkeypatch):
+def test_results_of_another_server_are_refused(server, edition, tmp_path, monkeypatch):
     """Named in the config or in the environment, which the client reads by itself."""
     monkeypatch.setattr(ImageEditing, "selects", lambda self, number, subtask: number < 1)
     results = run_method("editor", ImageEditing(base_url=server.url), edition, [MAE()], tmp_path)

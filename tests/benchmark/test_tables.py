@@ -70,7 +70,7 @@ def test_quoted_figures(table, row, line):
     assert " ".join(found[2:]) == line
 
 
-def test_ours_above_the_quoted(tmp_path):
+def test_our_rows_stand_above_quoted_ones(tmp_path):
     results = {"full": results_of(tmp_path, "full"), "zero-depth": results_of(tmp_path, "zero-depth", mae=0.2)}
     table = paper_table("6", results)
     assert table.header[2:4] == ("all: CLIP-I ↑", "all: MAE ↓")
@@ -95,7 +95,7 @@ def test_every_method_may_stand_in_tables_one_and_two(tmp_path):
     ]
 
 
-def test_papers_tables_say_what_is_missing(tmp_path):
+def test_paper_tables_list_missing_runs(tmp_path):
     """Notes of the runs that belong in the table, and of no others."""
     results = {
         "full": results_of(tmp_path, "full", note="a share of 5 %", failures={3: "no answer"}),
@@ -135,7 +135,7 @@ def test_fewer_samples_are_named(tmp_path):
     assert table.notes[-1] == "scored on fewer samples than others: editor (3 of 8)"
 
 
-def test_metrics_without_weights_are_said(tmp_path):
+def test_unavailable_metrics_are_noted(tmp_path):
     results = {"full": results_of(tmp_path, "full", missing={"lpips": "no index"})}
     table = paper_table("5", results)
     assert dict(zip(table.header, table.rows[0], strict=True))["remove: LPIPS ↓"] == "n/a"

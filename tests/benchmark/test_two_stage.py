@@ -47,7 +47,7 @@ def test_sizes_that_the_network_does_not_take(restormer_state, tmp_path):
     assert deblur(torch.rand(3, 37, 50, generator=torch.Generator().manual_seed(0))).shape == (3, 37, 50)
 
 
-def test_weights_that_cannot_be_had(tmp_path):
+def test_missing_and_foreign_weights_are_refused(tmp_path):
     pytest.importorskip("spandrel")
     with pytest.raises(NotAvailableError, match="no Restormer weights file"):
         Restormer(tmp_path / "absent.pth").prepare()

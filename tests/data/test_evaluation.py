@@ -27,7 +27,7 @@ def benchmark(path: Path, resolution=(24, 32), perturbation=None) -> BenchmarkDa
     return BenchmarkDataset(read_index([str(path)]), resolution, BokehRenderer(), perturbation, 0)
 
 
-def test_validation_is_the_same_every_time(mixed_shards: str) -> None:
+def test_validation_samples_are_deterministic(mixed_shards: str) -> None:
     entries = read_index([mixed_shards])
     one, other = (ValidationDataset(entries, (16, 16), GridPairing(), BokehRenderer(), 5, 3) for _ in range(2))
     assert len(one) == 3 * 18
@@ -39,7 +39,7 @@ def test_validation_is_the_same_every_time(mixed_shards: str) -> None:
     assert [changed[n].cameras for n in range(5)] != [one[n].cameras for n in range(5)]
 
 
-def test_validation_names_what_is_asked_for(mixed_shards: str) -> None:
+def test_validation_sub_tasks_match_their_pictures(mixed_shards: str) -> None:
     data = ValidationDataset(read_index([mixed_shards]), (16, 16), GridPairing(), BokehRenderer(), 0, 5)
     subtasks = Counter()
     for sample in (data[index] for index in range(len(data))):
@@ -94,7 +94,7 @@ def test_described_variants_are_rendered_once_a_scene(make_scene, tmp_path: Path
     assert (add.targets[0] - add.reference).abs().max() > 0.1
 
 
-def test_perturbation_changes_what_the_model_sees_alone(make_scene, tmp_path: Path) -> None:
+def test_perturbation_changes_the_models_disparity_only(make_scene, tmp_path: Path) -> None:
     write_shard(tmp_path / "a.tar", [make_scene("x", variants=2, samples=True)])
     exact, zero, masked = (
         benchmark(tmp_path / "a.tar", perturbation=p) for p in (None, DepthDropout(1.0), RandomMasking())
@@ -117,6 +117,6 @@ def test_the_window_holds_the_focus_of_each_sample(make_scene, tmp_path: Path) -
     assert moved.cameras[0].focus == (pytest.approx(0.8 / 24), 0.5)
 
 
-def test_scenes_without_samples_are_no_benchmark(mixed_shards: str) -> None:
+def test_scenes_without_samples_are_refused(mixed_shards: str) -> None:
     with pytest.raises(DiffcamError, match="benchmark samples"):
         BenchmarkDataset(read_index([mixed_shards]), (16, 16), BokehRenderer(), None, 0)

@@ -49,7 +49,7 @@ def make_loader(training: Training, rank: int = 0, world_size: int = 1, batch_si
     )
 
 
-def test_batches_go_on_without_end_from_where_training_stands() -> None:
+def test_stream_continues_at_the_trained_batch_count() -> None:
     training = Training()
     loader = make_loader(training)
     assert len(loader) == 3
@@ -61,7 +61,7 @@ def test_batches_go_on_without_end_from_where_training_stands() -> None:
     assert training.run(make_loader(Training(100)), 1) == [[200, 201]]
 
 
-def test_what_was_fetched_and_not_trained_on_comes_again() -> None:
+def test_prefetched_batches_that_were_not_trained_on_are_repeated() -> None:
     training = Training()
     loader = make_loader(training)
     training.run(loader, 2)
@@ -69,13 +69,13 @@ def test_what_was_fetched_and_not_trained_on_comes_again() -> None:
     assert training.run(loader, 1) == [[4, 5]]
 
 
-def test_ranks_together_see_what_one_process_sees() -> None:
+def test_ranks_share_the_samples_of_one_process() -> None:
     single = Training().run(make_loader(Training(), batch_size=6), 4)
     ranks = [Training().run(make_loader(Training(), rank, 3), 4) for rank in range(3)]
     assert [one + two + three for one, two, three in zip(*ranks, strict=True)] == single
 
 
-def test_a_changed_order_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_changed_order_logs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     loader = make_loader(Training())
     with caplog.at_level(logging.WARNING):
         loader.load_state_dict(loader.state_dict())
@@ -92,7 +92,7 @@ def test_worker_options_start_clean_processes() -> None:
 
 
 @pytest.mark.slow
-def test_errors_of_workers_arrive_as_the_line_they_were_raised_with() -> None:
+def test_worker_errors_are_one_line() -> None:
     line = r"^a\.tar: 000003\.json: bad$"
     options = worker_options(1)
     training = Training()

@@ -36,7 +36,7 @@ def test_a_ramp_of_no_length_is_a_step() -> None:
     assert probabilities[:, 0].tolist() == [0.5, 1.0]
 
 
-def test_a_single_kind_is_always_drawn() -> None:
+def test_data_of_one_kind_need_no_final_kind() -> None:
     assert EqualThenLinear().probabilities(STEPS, {"photo": 3}).tolist() == [[1.0]] * 6
 
 
@@ -50,7 +50,7 @@ def test_a_single_kind_among_several() -> None:
         SingleKind("phone").probabilities(STEPS, SCENES)
 
 
-def test_a_final_kind_that_is_not_there_is_an_error() -> None:
+def test_missing_final_kind_is_an_error() -> None:
     with pytest.raises(DiffcamError, match=r"'ai'.*hold only phone, photo"):
         EqualThenLinear().probabilities(STEPS, {"phone": 1, "photo": 2})
 

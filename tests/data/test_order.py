@@ -39,7 +39,7 @@ def test_the_order_is_a_function_of_index_and_seed_alone() -> None:
     assert [other.entry(n) for n in range(300)] != whole
 
 
-def test_it_holds_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_is_the_same_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(order_module, "CHUNK", 32)
     straight = make_order()
     whole = [straight.entry(n) for n in range(320)]
@@ -82,7 +82,7 @@ def test_substitutes_are_of_the_same_kind() -> None:
     assert single.substitute(single.entry(0), derived_generator(0)) == single.entry(5)
 
 
-def test_identity_tells_data_and_seed_apart() -> None:
+def test_identity_depends_on_data_and_seed() -> None:
     assert make_order().identity() == make_order().identity()
     assert make_order().identity() != make_order(seed=1).identity()
     assert SampleOrder(entries("ai", 1, 3), 0, Proportional(), 1).identity() != (

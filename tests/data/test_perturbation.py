@@ -73,7 +73,7 @@ def test_perturbations_compose_in_order() -> None:
     assert torch.equal(Sequential([])(disparity, generator()), disparity)
 
 
-def test_perturbations_in_words() -> None:
+def test_perturbations_as_strings() -> None:
     assert str(RandomMasking()) == "random masking, probability 0.3"
     assert str(Sequential([DepthDropout(1.0), GaussianNoise(2)])) == (
         "depth dropout, probability 1.0, then gaussian noise, deviation 2"
@@ -100,6 +100,6 @@ def test_one_of_several_takes_each_in_its_share() -> None:
 
 
 @pytest.mark.parametrize("shares", [[0.5], [0.5, 0.6], [-0.1, 0.5]])
-def test_shares_are_of_one(shares: list[float]) -> None:
+def test_one_of_refuses_wrong_shares(shares: list[float]) -> None:
     with pytest.raises(ValueError, match="shares of 1"):
         OneOf([DepthDropout(), RandomMasking()], shares)

@@ -19,7 +19,7 @@ def folder(make_scene, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_patterns_are_braces_and_globs(folder: Path) -> None:
+def test_find_shards_expands_braces_and_globs(folder: Path) -> None:
     names = [str(folder / f"s-{shard:02d}.tar") for shard in range(4)]
     assert find_shards([f"{folder}/s-{{00..03}}.tar"]) == names
     assert find_shards([f"{folder}/s-*.tar"]) == names
@@ -35,7 +35,7 @@ def test_all_scenes_are_indexed_in_order(folder: Path) -> None:
     assert [entry.key for entry in entries] == [f"{shard}-{n}" for shard in range(4) for n in range(5)]
 
 
-def test_damage_is_reported_by_name_and_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_scenes_are_logged_and_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = (folder / "s-01.tar").read_bytes()
     (folder / "s-01.tar").write_bytes(data[: len(data) // 2])
     (folder / "s-03.tar").write_text("a note that does not belong here")
@@ -53,7 +53,7 @@ def test_damage_is_reported_by_name_and_left_out(folder: Path, caplog: pytest.Lo
     assert len(read_index([f"{folder}/*.tar"], max_damaged_share=lost / 20)) == 20 - lost
 
 
-def test_a_foreign_file_is_reported_and_is_no_damage(
+def test_foreign_files_are_logged_and_do_not_count_as_damage(
     make_scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_shard(tmp_path / "a.tar", [make_scene(str(n)) for n in range(6)])
@@ -65,7 +65,7 @@ def test_a_foreign_file_is_reported_and_is_no_damage(
     assert f"left out: {tmp_path}/a.tar: readme.txt: not a scene" in caplog.text
 
 
-def test_nothing_whole_is_an_error_even_where_all_damage_is_allowed(tmp_path: Path) -> None:
+def test_no_undamaged_scene_is_always_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"no tar")
     with pytest.raises(DiffcamError, match="damaged"):
         read_index([str(tmp_path / "a.tar")])

@@ -106,7 +106,7 @@ def test_wrong_scenes_are_refused(change: dict, words: str) -> None:
         Scene(**(fields | change))
 
 
-def test_wrong_parts_are_refused() -> None:
+def test_invalid_variants_and_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="focus_disparity"):
         Variant(Camera((0.5, 0.5), 1), float("nan"))
     with pytest.raises(ValueError, match="subtask"):
@@ -146,7 +146,7 @@ RECORD = {"version": 1, "source": "s", "kind": "photo", "variants": [], "samples
         ("json", json.dumps(RECORD | {"samples": [UNKNOWN]}).encode(), "variant 4"),
     ],
 )  # fmt: skip
-def test_damaged_members_are_named(make_scene, name: str, data: bytes | None, words: str) -> None:
+def test_errors_name_damaged_members(make_scene, name: str, data: bytes | None, words: str) -> None:
     with pytest.raises(DiffcamError, match=words) as caught:
         decode_scene("a", members_of(make_scene, **{name: data}))
     assert "\n" not in str(caught.value)

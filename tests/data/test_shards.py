@@ -24,7 +24,7 @@ def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(info, io.BytesIO(data))
 
 
-def test_what_is_written_is_read(make_scene, tmp_path: Path) -> None:
+def test_shards_round_trip(make_scene, tmp_path: Path) -> None:
     scenes = [make_scene(f"{n:06d}", variants=n) for n in range(3)]
     write_shard(tmp_path / "new" / "a.tar", scenes, image_format="png")
     back = list(read_shard(tmp_path / "new" / "a.tar"))
@@ -116,7 +116,7 @@ def test_a_shard_cut_anywhere_keeps_its_whole_scenes(make_scene, tmp_path: Path)
         assert all(str(cut) in line for line in index.damage)
 
 
-def test_foreign_files_are_named(make_scene, tmp_path: Path) -> None:
+def test_foreign_files_are_listed(make_scene, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         add(tar, "README", b"hello")
         for name, data in encode_scene(make_scene("x")).items():
@@ -137,7 +137,7 @@ def test_foreign_files_are_named(make_scene, tmp_path: Path) -> None:
         list(read_shard(tmp_path / "a.tar"))
 
 
-def test_a_shard_with_a_foreign_file_is_not_read_as_if_it_were_ours(make_scene, tmp_path: Path) -> None:
+def test_read_shard_refuses_foreign_files(make_scene, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         add(tar, "README", b"hello")
         for name, data in encode_scene(make_scene("x")).items():
@@ -149,14 +149,14 @@ def test_a_shard_with_a_foreign_file_is_not_read_as_if_it_were_ours(make_scene, 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8\xff\xe0 no tar", b"\x1f\x8b gzip?", b"x" * 5000, b"\0" * 100, b"\xff" * 512]
 )
-def test_what_is_no_tar_is_named(tmp_path: Path, data: bytes) -> None:
+def test_errors_name_a_file_that_is_no_tar(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(data)
     index = index_shard(tmp_path / "a.tar")
     assert (index.entries, index.whole) == ((), False)
     assert f"{tmp_path}/a.tar: not a whole tar file" in index.damage[0]
 
 
-def test_a_shard_that_is_gone_is_named(make_scene, tmp_path: Path) -> None:
+def test_errors_name_a_missing_shard(make_scene, tmp_path: Path) -> None:
     write_shard(tmp_path / "a.tar", [make_scene("x")])
     entry = index_shard(tmp_path / "a.tar").entries[0]
     (tmp_path / "a.tar").unlink()
@@ -165,7 +165,7 @@ def test_a_shard_that_is_gone_is_named(make_scene, tmp_path: Path) -> None:
     assert "No such file" in index_shard(tmp_path / "a.tar").damage[0]
 
 
-def test_a_damaged_picture_is_named_with_its_shard(make_scene, tmp_path: Path) -> None:
+def test_errors_name_a_damaged_picture_and_its_shard(make_scene, tmp_path: Path) -> None:
     write_shard(tmp_path / "a.tar", [make_scene("x")], image_format="png")
     data = (tmp_path / "a.tar").read_bytes()
     place = data.index(b"IDAT") + 6

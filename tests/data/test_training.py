@@ -77,7 +77,7 @@ def test_disparity_is_dropped_after_rendering(shard: Path) -> None:
         assert torch.equal(dropped[index].targets, kept[index].targets)
 
 
-def test_stored_variants_are_taken_and_their_blur_magnified(make_scene, tmp_path: Path) -> None:
+def test_stored_variants_are_used_with_magnified_levels(make_scene, tmp_path: Path) -> None:
     write_shard(tmp_path / "a.tar", [make_scene("x", height=24, width=24, variants=6)], image_format="png")
     dataset = make_dataset(tmp_path / "a.tar", StoredPairing(eta=0.3), zoom=2.0)
     levels = set()
@@ -117,7 +117,7 @@ def test_too_much_damage_stops_the_run(shard: Path) -> None:
         [dataset[index] for index in range(8)]
 
 
-def test_nothing_but_damage_ends_too(shard: Path) -> None:
+def test_only_damaged_scenes_is_an_error(shard: Path) -> None:
     for scene in reversed(range(8)):
         damage(shard, scene)
     with pytest.raises(DiffcamError, match=r"a\.tar: 16 damaged scenes in a row"):

@@ -73,14 +73,14 @@ def test_each_map_of_a_batch_has_its_own_range() -> None:
     assert normalise_disparity(maps).flatten().tolist() == [0, 0, 0, 1]
 
 
-def test_growing_invents_no_disparity_and_shrinking_averages() -> None:
+def test_resizing_is_nearest_upwards_and_area_average_downwards() -> None:
     values = torch.tensor([[[0.0, 1.0], [0.25, 0.5]]])
     grown = resize_disparity(values, (5, 7))
     assert set(grown.unique().tolist()) == {0.0, 0.25, 0.5, 1.0}
     assert resize_disparity(values, (1, 1)).item() == pytest.approx(0.4375)
 
 
-def test_size_is_brought_to_the_photos(tmp_path, values) -> None:
+def test_map_is_resized_to_the_photo(tmp_path, values) -> None:
     np.save(tmp_path / "a.npy", values)
     assert load_disparity(tmp_path / "a.npy", (14, 22)).shape == (1, 14, 22)
 
@@ -202,7 +202,7 @@ def bad_palette(path):
         (bad_palette, "palette"),
     ],
 )
-def test_what_cannot_be_a_map_is_named(tmp_path, make, message) -> None:
+def test_errors_name_files_that_are_no_maps(tmp_path, make, message) -> None:
     make(tmp_path)
     file = next(tmp_path.iterdir())
     with pytest.raises(DiffcamError, match=message) as caught:

@@ -125,7 +125,7 @@ def test_floating_point_image_is_refused() -> None:
         open_photo(BytesIO(encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF")))
 
 
-def test_print_colours_become_rgb() -> None:
+def test_cmyk_becomes_rgb() -> None:
     inks = picture(channels=4)
     photo = open_photo(BytesIO(encoded(Image.fromarray(inks, "CMYK"), "TIFF")))
     plain = (255 - inks[..., :3].astype(float)) * (255 - inks[..., 3:].astype(float)) / 255
@@ -156,14 +156,14 @@ def test_one_pixel_is_a_photo() -> None:
         (b"\xff\xd8\xff\xe0", r"^x\.jpg: (not an image|the image is damaged)"),
     ],
 )
-def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+def test_errors_name_a_file_that_is_no_image(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(DiffcamError, match=message) as error:
         open_photo(tmp_path / "x.jpg")
     assert "\n" not in str(error.value)
 
 
-def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+def test_errors_name_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(DiffcamError, match=r"none\.jpg: cannot be opened \(No such file"):
         open_photo(tmp_path / "none.jpg")
     with pytest.raises(DiffcamError, match="cannot be opened"):
@@ -195,7 +195,7 @@ def test_any_damage_gives_a_photo_or_one_line(file_format: str) -> None:
     assert refused > 0
 
 
-def test_the_old_thumbnail_is_left_behind() -> None:
+def test_exif_thumbnail_is_removed() -> None:
     make = struct.pack("<HHI4s", MAKE, 2, 4, b"abc\0")
     compression = struct.pack("<HHIHH", 0x0103, 3, 1, 6, 0)
     directories = struct.pack("<H", 1) + make + struct.pack("<I", 26) + struct.pack("<H", 1) + compression + bytes(4)

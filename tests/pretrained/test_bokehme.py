@@ -53,7 +53,7 @@ def test_loads_files_of_the_released_layout(tmp_path: Path) -> None:
     torch.testing.assert_close(BokehMe.from_pretrained(tmp_path)(*scene()), model(*scene()))
 
 
-def test_says_which_file_is_missing(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     write_release(tmp_path)
     (tmp_path / "arnet.pth").unlink()
     with pytest.raises(DiffcamError, match=r"arnet\.pth not found: neural rendering needs arnet\.pth and iunet\.pth"):

@@ -61,7 +61,7 @@ def test_batches_do_not_mix_and_each_map_is_normalised(checkpoint: Path) -> None
     torch.testing.assert_close(together[1:2], estimate(images[1:2]), atol=1e-4, rtol=0)
 
 
-def test_is_sent_to_workers_without_its_weights(checkpoint: Path) -> None:
+def test_pickles_without_weights(checkpoint: Path) -> None:
     estimate = DepthAnything(str(checkpoint), short_side=28)
     before = estimate(photos(1, 3, 28, 28))
     packed = pickle.dumps(estimate)

@@ -60,7 +60,7 @@ def hub() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_gated_and_absent_models_are_told_apart_by_every_loader(hub: str, tmp_path: Path) -> None:
+def test_every_loader_distinguishes_gated_and_absent_models(hub: str, tmp_path: Path) -> None:
     environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", ASK], env=environment, capture_output=True, text=True, check=True
@@ -78,7 +78,7 @@ def test_gated_and_absent_models_are_told_apart_by_every_loader(hub: str, tmp_pa
         assert "the hub answers: 403 Forbidden: enable gated access" in line
 
 
-def test_a_hub_out_of_reach_is_said_so() -> None:
+def test_unreachable_hub_is_reported() -> None:
     """All tests run with the hub switched off."""
     with pytest.raises(DiffcamError, match=r"cannot load transformer: no such folder.*hub cannot be reached") as error:
         load_flux_transformer("someone/not-in-the-cache")

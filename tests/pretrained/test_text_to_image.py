@@ -52,7 +52,7 @@ def photographer(folder: Path, **options: object) -> FluxPhotographer:
     return FluxPhotographer(str(folder), dtype="float32", steps=2, **options)  # type: ignore[arg-type]
 
 
-def test_seed_prompt_and_size_decide(checkpoint: Path) -> None:
+def test_output_depends_on_seed_prompt_and_size(checkpoint: Path) -> None:
     make = photographer(checkpoint)
     first = make(PROMPT, 3, (32, 48))
     assert first.shape == (3, 32, 48)
@@ -81,7 +81,7 @@ def test_the_adapter_against_blur_is_applied(checkpoint: Path, tmp_path: Path) -
     assert not torch.allclose(photographer(checkpoint, adapter=adapter)(PROMPT, 0, (32, 32)), plain, atol=1e-3)
 
 
-def test_is_sent_to_workers_without_its_weights(checkpoint: Path) -> None:
+def test_pickles_without_weights(checkpoint: Path) -> None:
     make = photographer(checkpoint)
     make(PROMPT, 0, (32, 32))
     packed = pickle.dumps(make)
