@@ -11,6 +11,7 @@ from torch import distributed
 
 from diffcam.camera import CameraBatch
 from diffcam.data.batch import RefocusBatch
+from diffcam.grid import SUBTASKS
 from diffcam.metrics import (
     CLIPI,
     CLIPIQA,
@@ -27,7 +28,6 @@ from diffcam.metrics import (
     unique_rows,
     write_rows,
 )
-from diffcam.metrics.table import SUBTASKS
 from diffcam.tasks.run_folder import run_folder
 
 MODEL = "model"

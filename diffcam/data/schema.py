@@ -23,9 +23,9 @@ from torch import Tensor
 
 from diffcam.camera import Aperture, Camera
 from diffcam.errors import DiffcamError
+from diffcam.grid import SUBTASKS
 
 SCHEMA_VERSION = 1
-SUBTASKS = ("refocus", "add_bokeh", "remove_bokeh")
 IMAGE_FORMATS = ("jpg", "png")
 MAX_PIXELS = 64_000_000
 """A member that claims to be larger is refused before its pixels are decoded."""
@@ -91,7 +91,9 @@ class Scene:
         image: All-in-focus, ``(3, H, W)`` in [0, 1].
         disparity: ``(1, H, W)`` in [0, 1], 0 farthest, 1 nearest.
         source: Where it comes from, such as ``camera``, ``phone``, ``ai``, ``layered``, ``raytraced``.
-        kind: What the mixture schedule balances, such as ``photo`` or ``ai``.
+        kind: Side of the paper's schedule from photos to AI pictures (section 3.3) on which the scene counts:
+            ``photo`` for a camera's pixels, also of layered scenes cut out of photos; ``ai`` for what no camera took
+            (generated, procedural, ray-traced), which lacks the artifacts for which the paper leaves photos.
         variants: Renditions, stored or only described.
         samples: Benchmark samples.
         metadata: Licence, attribution, seed, ...: anything that JSON can hold.
@@ -149,7 +151,7 @@ def encode_scene(scene: Scene, image_format: str = "jpg", quality: int = 95) -> 
         "version": SCHEMA_VERSION,
         "source": scene.source,
         "kind": scene.kind,
-        "variants": [_variant_record(variant) for variant in scene.variants],
+        "variants": [{"camera": asdict(v.camera), "focus_disparity": float(v.focus_disparity)} for v in scene.variants],
         "samples": [asdict(sample) for sample in scene.samples],
         "metadata": dict(scene.metadata),
     }
@@ -228,10 +230,6 @@ def _check_values(name: str, value: Tensor) -> None:
     low, high = (float(bound) for bound in torch.aminmax(value))  # NaN reaches both and fails the comparison
     if not (low >= 0.0 and high <= 1.0):
         raise ValueError(f"{name} must be finite and lie in [0, 1], got {low:g} to {high:g}")
-
-
-def _variant_record(variant: Variant) -> dict[str, Any]:
-    return {"camera": asdict(variant.camera), "focus_disparity": float(variant.focus_disparity)}
 
 
 def _camera(record: Mapping[str, Any]) -> Camera:

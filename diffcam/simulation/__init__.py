@@ -2,29 +2,28 @@
 
 from diffcam.photo.disparity import load_disparity, normalise_disparity, read_disparity
 from diffcam.simulation.jobs.engines import Engine, LocalEngine, RayEngine
+from diffcam.simulation.jobs.plan import ShardPlan
 from diffcam.simulation.jobs.writer import Rendering, ShardJob, ShardRecord, make_shard
-from diffcam.simulation.layered.scenes import LayeredScenes
+from diffcam.simulation.layered.scenes import LayeredSource
 from diffcam.simulation.photographed.all_in_focus import AllInFocus
 from diffcam.simulation.photographed.development import Development
 from diffcam.simulation.photographed.disparity_providers import DisparityFolder, DisparityProvider, EstimatedDisparity
 from diffcam.simulation.photographed.generated import GeneratedSource
-from diffcam.simulation.photographed.phone import BurstSource
+from diffcam.simulation.photographed.source import PhotoSource
 from diffcam.simulation.raytraced.source import RaytracedSource
-from diffcam.simulation.sources import LayeredSource, PhotoFolder, PhotoSource, Source
-from diffcam.simulation.textures.photos import PhotoTextures, Textures
+from diffcam.simulation.sources import Source, SourceOptions
+from diffcam.simulation.textures.photos import PhotoFolder, PhotoTextures, Textures
 from diffcam.simulation.textures.procedural import ProceduralTextures
 from diffcam.simulation.variants import draw_benchmark_samples, draw_variants, full_grid, render_variants
 
 __all__ = [
     "AllInFocus",
-    "BurstSource",
     "Development",
     "DisparityFolder",
     "DisparityProvider",
     "Engine",
     "EstimatedDisparity",
     "GeneratedSource",
-    "LayeredScenes",
     "LayeredSource",
     "LocalEngine",
     "PhotoFolder",
@@ -35,8 +34,10 @@ __all__ = [
     "RaytracedSource",
     "Rendering",
     "ShardJob",
+    "ShardPlan",
     "ShardRecord",
     "Source",
+    "SourceOptions",
     "Textures",
     "draw_benchmark_samples",
     "draw_variants",

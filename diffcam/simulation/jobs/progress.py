@@ -23,6 +23,7 @@ class Progress:
         total: int,
         done: int,
         stream: TextIO,
+        *,
         clock: Callable[[], float] = time.monotonic,
         unit: str = "scenes",
     ) -> None:

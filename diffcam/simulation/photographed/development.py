@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,13 @@ class Development:
     """
 
     disparity: DisparityProvider
+    _: KW_ONLY
     short_side: int = 512
     threshold: float = DEFAULT_THRESHOLD
     source: str = "camera"
     kind: str = "photo"
 
-    def scene(self, index: int, path: Path, image_3HW: Tensor, metadata: Mapping[str, Any]) -> Scene:
+    def scene(self, index: int, path: Path, image_3HW: Tensor, *, metadata: Mapping[str, Any]) -> Scene:
         """Scene ``index`` of a photo.
 
         Args:

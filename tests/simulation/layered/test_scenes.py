@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.layered.scenes import Layer, LayeredScenes, _Stage, composite
+from diffcam.simulation.layered.scenes import Layer, LayeredSource, Stage, composite
 from diffcam.simulation.layered.silhouettes import HANGING, STANDING
 from diffcam.simulation.textures.photos import PhotoTextures
 
@@ -32,7 +32,8 @@ def test_composite_is_exact_where_alpha_is_zero_half_and_one() -> None:
     alpha = np.array([[0.0, 0.4999, 0.5, 1.0]], dtype=np.float32)
     layer = Layer(2, 3, np.full((1, 4, 3), 0.75, np.float32), alpha, np.full((1, 4), 0.9, np.float32))
     left = Layer(2, -2, layer.colour, alpha, layer.disparity)
-    composite(colour, disparity, [layer, left])
+    composite(colour, disparity, layer)
+    composite(colour, disparity, left)
     np.testing.assert_allclose(colour[2, :, 0], [0.5, 0.75, 0.25, 0.25, 0.25 + 0.4999 * 0.5], atol=1e-7)
     np.testing.assert_array_equal(disparity[2], np.float32([0.9, 0.9, 0.1, 0.1, 0.1]))
     assert (colour[[0, 1, 3]] == 0.25).all()
@@ -60,20 +61,20 @@ def test_standing_silhouettes_touch_their_lower_edge(silhouette) -> None:
 
 
 def test_scene_depends_on_seed_and_index_alone(textures: PhotoTextures) -> None:
-    scenes, again = LayeredScenes(textures, (96, 128), 7), LayeredScenes(textures, (96, 128), 7)
-    _ = again[5]
-    first, second = scenes[3], again[3]
+    scenes, again = (LayeredSource(textures, 6, (96, 128), seed=7) for _ in range(2))
+    again.scene(5)
+    first, second = scenes.scene(3), again.scene(3)
     assert torch.equal(first.image, second.image)
     assert torch.equal(first.disparity, second.disparity)
-    assert not torch.equal(first.image, scenes[4].image)
-    assert not torch.equal(first.image, LayeredScenes(textures, (96, 128), 8)[3].image)
+    assert not torch.equal(first.image, scenes.scene(4).image)
+    assert not torch.equal(first.image, LayeredSource(textures, 6, (96, 128), seed=8).scene(3).image)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (97, 141), (200, 120)])
 def test_scenes_have_the_size_and_range_asked_for(textures: PhotoTextures, size) -> None:
-    scenes = LayeredScenes(textures, size)
+    scenes = LayeredSource(textures, 8, size)
     for index in range(8):
-        scene = scenes[index]
+        scene = scenes.scene(index)
         assert scene.image.shape == (3, *size)
         assert scene.disparity.shape == (1, *size)
         assert scene.disparity.min() == 0
@@ -83,7 +84,7 @@ def test_scenes_have_the_size_and_range_asked_for(textures: PhotoTextures, size)
 
 
 def test_ground_disparity_rises_linearly_to_the_lower_edge(textures: PhotoTextures) -> None:
-    scenes = LayeredScenes(textures, (120, 160), objects=(0, 0))
+    scenes = LayeredSource(textures, 12, (120, 160), objects=(0, 0))
     found = 0
     for index in range(12):
         _, disparity = scenes.draw(Draws("ground", index))
@@ -97,8 +98,8 @@ def test_ground_disparity_rises_linearly_to_the_lower_edge(textures: PhotoTextur
 
 
 def test_nearer_objects_are_lower_larger_and_in_front(textures: PhotoTextures) -> None:
-    scenes = LayeredScenes(textures, (200, 200))
-    stage = _Stage(horizon=80.0, depth=120.0, backdrop=0.0, has_ground=True, textured=False)
+    scenes = LayeredSource(textures, 10, (200, 200))
+    stage = Stage(horizon=80.0, depth=120.0, backdrop=0.0, has_ground=True, textured=False)
     layers = [[scenes._standing(Draws(seed), stage, near) for near in (0.2, 0.8)] for seed in range(10)]
     for far, near in layers:
         assert near.alpha.shape[0] > far.alpha.shape[0]

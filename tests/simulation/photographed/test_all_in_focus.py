@@ -9,7 +9,8 @@ from PIL import Image
 from scipy import ndimage
 from skimage import data as samples
 
-from diffcam.simulation.photographed.all_in_focus import AllInFocus, tile_sharpness, write_review
+from diffcam.simulation.photographed.all_in_focus import AllInFocus, tile_sharpness
+from diffcam.simulation.photographed.review import write_review
 
 
 def as_tensor(pixels: np.ndarray) -> torch.Tensor:
