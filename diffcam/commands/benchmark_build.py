@@ -17,6 +17,7 @@ from diffcam.commands.source_options import (
     add_shard_arguments,
     check_ranges,
     open_source,
+    output_folder,
     storage,
 )
 from diffcam.errors import DiffcamError
@@ -47,11 +48,12 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``diffcam benchmark build``."""
     for name, holds in (PHOTOS | MADE).items():
         parser.add_argument(f"--{name}", type=absolute_path, metavar="FOLDER", help=holds)
-    add_scene_arguments(parser)
+    add_scene_arguments(parser, made=MADE_SCENES, maps="sub-folders camera, phone and ai of maps")
     parser.add_argument("--points", type=Path, metavar="FILE", help="JSON of focus points and levels, by photo")
     parser.add_argument("--size", type=int, default=512, help="side of the square in pixels (default %(default)s)")
     parser.add_argument("--described", action="store_true", help="store no targets: they are rendered when read")
-    add_shard_arguments(parser, name="benchmark", gamma=2.2, workers=1, required=True)
+    add_shard_arguments(parser)
+    parser.set_defaults(name="benchmark", gamma=2.2, workers=1)
 
 
 def build(args: argparse.Namespace) -> int:
@@ -66,6 +68,7 @@ def build(args: argparse.Namespace) -> int:
             "name at least one folder of photos: --camera, --phone, --ai, --layered, --glass or --raytraced"
         )
     check_ranges(args, {**RANGES, "size": (64, 4096)})
+    output = output_folder(args)
     points = _points(args.points, [folders[name] for name in PHOTOS if name in folders]) if args.points else {}
     for name, folder in folders.items():
         source = open_source(
@@ -88,7 +91,7 @@ def build(args: argparse.Namespace) -> int:
             **storage(args),
         )
         plan = ShardPlan(
-            args.output, f"{args.name}-{name}", source=source, rendering=rendering, scenes_per_shard=SCENES_PER_SHARD
+            output, f"{args.name}-{name}", source=source, rendering=rendering, scenes_per_shard=SCENES_PER_SHARD
         )
         print(plan.make(LocalEngine(args.workers), log=sys.stderr, force=args.force).summary())
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from diffcam.commands.source_options import (
     add_shard_arguments,
     check_ranges,
     open_source,
+    output_folder,
     scene_size,
     storage,
     tell,
@@ -28,7 +28,7 @@ from diffcam.simulation.jobs.engines import LocalEngine, RayEngine
 from diffcam.simulation.jobs.plan import IMAGES_PER_SHARD, ShardPlan
 from diffcam.simulation.jobs.writer import Rendering
 from diffcam.simulation.neural import NeuralRenderer
-from diffcam.simulation.photographed.review import review_photos
+from diffcam.simulation.photographed.review import REVIEW_PHOTOS, review_photos
 from diffcam.simulation.sources import SOURCES, SourceOptions
 from diffcam.simulation.variants import Openings
 
@@ -38,63 +38,38 @@ NEURAL = "bokehme"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``diffcam simulate``."""
-    parser.add_argument(
-        "folder", type=absolute_path, nargs="?", help="folder of photos (--source procedural and raytraced do without)"
-    )
+    parser.add_argument("folder", type=absolute_path, nargs="?", help="photos; procedural and raytraced do without")
     parser.add_argument("--source", choices=sorted(SOURCES), default="layered", help="what scenes are made of")
-    parser.add_argument(
-        "--size",
-        type=scene_size,
-        default=SourceOptions.size,
-        help="HEIGHTxWIDTH of made scenes, or one number; photos are shrunk to its short side (default 512)",
-    )
+    size = "HEIGHTxWIDTH of made scenes, or one number; photos are shrunk to its short side (default 512)"
+    parser.add_argument("--size", type=scene_size, default=SourceOptions.size, help=size)
     add_scene_arguments(parser)
     generated = parser.add_argument_group("pictures of prompts (--source flux)")
     generated.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line")
     generated.add_argument("--generator", default=SourceOptions.generator, help="FLUX name or folder")
     generated.add_argument("--generator-lora", metavar="FILE", help="safetensors LoRA against blurred backgrounds")
     add_rendition_arguments(parser.add_argument_group("what is added to each scene"))
-    add_shard_arguments(parser, name="scenes", gamma=Rendering.gamma, workers=os.cpu_count() or 1, required=False)
+    add_shard_arguments(parser)
     parser.add_argument("--scenes-per-shard", type=int, help=f"default: about {IMAGES_PER_SHARD} pictures a shard")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="processes here, or a Ray cluster")
     parser.add_argument("--address", help="of the Ray cluster, 'auto' or ray://HOST:PORT; none starts Ray here")
     parser.add_argument(
-        "--verify", action="store_true", help="read what an earlier run has made, and make anew what is not as recorded"
+        "--verify", action="store_true", help="read what is made, and make anew what is not as recorded"
     )
-    parser.add_argument(
-        "--review", type=Path, metavar="SHEET", help="write a contact sheet of accepted and rejected photos, and stop"
-    )
+    parser.add_argument("--review", type=Path, metavar="SHEET", help="only write a contact sheet of photos, judged")
 
 
 def add_rendition_arguments(parser: argparse._ArgumentGroup) -> None:
     """Declare the options of renditions and benchmark samples."""
-    parser.add_argument(
-        "--variants",
-        type=_variants,
-        default=0,
-        help="renditions a scene: a number, or 'grid' for all 420 (default 0: rendered while training)",
-    )
+    variants = "renditions a scene: a number, or 'grid' for all 420 (default 0: rendered while training)"
+    parser.add_argument("--variants", type=_variants, default=0, help=variants)
     parser.add_argument("--benchmark", action="store_true", help="add the ten benchmark samples to each scene")
-    parser.add_argument(
-        "--mode", choices=[*MODES, NEURAL], default=Rendering.mode, help="of the renderer (default %(default)s)"
-    )
-    parser.add_argument(
-        "--bokehme",
-        type=absolute_path,
-        metavar="FOLDER",
-        help=f"holds the networks of --mode {NEURAL}: arnet.pth and iunet.pth",
-    )
-    parser.add_argument(
-        "--blades",
-        type=int,
-        nargs="+",
-        default=[0],
-        metavar="N",
-        help="apertures to draw from: 0 round, 3 to 16 polygons",
-    )
-    parser.add_argument(
-        "--cat-eye", type=float, default=0.0, help="strongest clipping of the aperture in corners, 0 to 1"
-    )
+    modes, mode = [*MODES, NEURAL], Rendering.mode
+    parser.add_argument("--mode", choices=modes, default=mode, help="of the renderer (default %(default)s)")
+    networks = f"holds the networks of --mode {NEURAL}: arnet.pth and iunet.pth"
+    parser.add_argument("--bokehme", type=absolute_path, metavar="FOLDER", help=networks)
+    blades = "apertures to draw from: 0 round, 3 to 16 polygons"
+    parser.add_argument("--blades", type=int, nargs="+", default=[0], metavar="N", help=blades)
+    parser.add_argument("--cat-eye", type=float, default=0.0, help="strongest clipping of apertures in corners, 0 to 1")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -125,13 +100,11 @@ def _check(args: argparse.Namespace) -> None:
         raise DiffcamError(f"--name {args.name!r}: must be letters, digits, '_' and '-'")
     if args.benchmark and args.variants:
         raise DiffcamError("--benchmark draws its own renditions: leave --variants away")
-    if args.output is None:
-        raise DiffcamError("--output FOLDER: say where the shards are to go")
     try:
         torch.zeros(1, device=args.device)
     except RuntimeError as error:
         raise DiffcamError(f"--device {args.device}: {first_line(error)}") from error
-    if args.output.exists() and not args.output.is_dir():
+    if output_folder(args).is_file():
         raise DiffcamError(f"--output {args.output}: is a file; name a folder")
 
 
@@ -170,13 +143,11 @@ def _review(args: argparse.Namespace) -> int:
     if args.folder is None:
         raise DiffcamError(f"--review {args.review}: needs a folder of photos")
     check_output(args.review, force=args.force)
-    found = review_photos(args.folder, args.review, args.threshold, report=tell)
-    print(
-        f"{args.review}: {found.accepted} of {found.measured} photos are in focus everywhere "
-        f"(threshold {args.threshold:g})"
-    )
-    if found.shown < found.measured:
-        print(f"the sheet shows the {found.shown} nearest to the threshold")
+    scores = review_photos(args.folder, args.review, args.threshold, report=tell)
+    accepted = sum(score >= args.threshold for score in scores)
+    print(f"{args.review}: {accepted} of {len(scores)} photos are in focus everywhere (threshold {args.threshold:g})")
+    if len(scores) > REVIEW_PHOTOS:
+        print(f"the sheet shows the {REVIEW_PHOTOS} nearest to the threshold")
     return 0
 
 

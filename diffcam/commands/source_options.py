@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffcam.errors import DiffcamError
+from diffcam.simulation.jobs.writer import Rendering
 from diffcam.simulation.sources import MADE_SCENES, Source, SourceOptions
 
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -24,50 +26,38 @@ RANGES: Mapping[str, tuple[float, float]] = {
 """Least and greatest value of each option that is a number."""
 
 
-def add_shard_arguments(
-    parser: argparse.ArgumentParser, *, name: str, gamma: float, workers: int, required: bool
-) -> None:
-    """Declare the options that say how shards are written.
-
-    Args:
-        parser: Where they are declared.
-        name: Default of ``--name``.
-        gamma: Default of ``--gamma``.
-        workers: Default of ``--workers``.
-        required: Whether ``--output`` must be given.
-    """
-    parser.add_argument(
-        "--output", type=absolute_path, required=required, metavar="FOLDER", help="where shards and manifests go"
-    )
-    parser.add_argument("--name", default=name, help="what shards and manifests are called (default %(default)s)")
+def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say how shards are written."""
+    parser.add_argument("--output", type=absolute_path, metavar="FOLDER", help="where shards and manifests go")
+    parser.add_argument("--name", default="scenes", help="what shards and manifest are called (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed and photos give the same bytes")
-    parser.add_argument("--gamma", type=float, default=gamma, help="gamma of the renderer (default %(default)s)")
+    gamma = "gamma of the renderer (default %(default)s)"
+    parser.add_argument("--gamma", type=float, default=Rendering.gamma, help=gamma)
     parser.add_argument("--quality", type=int, default=95, help="JPEG quality 1 to 100, or 0 for PNG")
     parser.add_argument("--device", default="cpu", help="where renditions are rendered and disparity is estimated")
     parser.add_argument("--attribution", default="", help="licence and authors, kept in every scene")
+    workers = os.cpu_count() or 1
     parser.add_argument("--workers", type=int, default=workers, help="processes (default %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace a run with other settings in the same place")
 
 
-def add_scene_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of photos with disparity and of made scenes."""
-    parser.add_argument("--scenes", type=int, help=f"how many; default: all photos, or {MADE_SCENES} made scenes")
+def add_scene_arguments(parser: argparse.ArgumentParser, *, made: int = MADE_SCENES, maps: str = "maps") -> None:
+    """Declare the options of photos with disparity and of made scenes.
+
+    Args:
+        parser: Where they are declared.
+        made: How many scenes are made by default, for the help.
+        maps: What the folder of maps holds, for the help.
+    """
+    parser.add_argument("--scenes", type=int, help=f"how many; default: all photos, or {made} made scenes")
     photos = parser.add_argument_group("photos with disparity")
-    photos.add_argument(
-        "--disparity",
-        type=absolute_path,
-        metavar="FOLDER",
-        help="maps with the photos' names: PNG, TIFF, PFM, EXR, NPY",
-    )
+    maps += " with the photos' names: PNG, TIFF, PFM, EXR, NPY"
+    photos.add_argument("--disparity", type=absolute_path, metavar="FOLDER", help=maps)
     photos.add_argument("--depth-model", metavar="NAME", help="estimate disparity: a Depth Anything V2 name or folder")
     photos.add_argument("--inverse", action="store_true", help="the maps hold depth: large is far")
     photos.add_argument("--fill-holes", action="store_true", help="fill pixels without a value from the farther side")
-    photos.add_argument(
-        "--threshold",
-        type=float,
-        default=SourceOptions.threshold,
-        help="least sharpness everywhere (default %(default)s; 0 takes every photo)",
-    )
+    sharpness = "least sharpness everywhere (default %(default)s; 0 takes every photo)"
+    photos.add_argument("--threshold", type=float, default=SourceOptions.threshold, help=sharpness)
     traced = parser.add_argument_group("ray-traced scenes, whose renditions are true lens pictures")
     traced.add_argument("--samples", type=int, default=SourceOptions.samples, help="rays a pixel (default %(default)s)")
 
@@ -90,6 +80,17 @@ def scene_size(text: str) -> tuple[int, int]:
     if not (64 <= height <= 8192 and 64 <= width <= 8192):
         raise argparse.ArgumentTypeError(f"{text!r}: each side must lie in 64 to 8192")
     return height, width
+
+
+def output_folder(args: argparse.Namespace) -> Path:
+    """Where shards go.
+
+    Raises:
+        DiffcamError: If the command line does not say.
+    """
+    if args.output is None:
+        raise DiffcamError("--output FOLDER: say where the shards are to go")
+    return Path(args.output)
 
 
 def check_ranges(args: argparse.Namespace, ranges: Mapping[str, tuple[float, float]] = RANGES) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,36 +16,13 @@ from diffcam.data.schema import Scene
 from diffcam.data.shards import index_shard
 from diffcam.errors import DiffcamError
 from diffcam.simulation.contact_sheet import contact_sheet
-from diffcam.simulation.photographed.all_in_focus import AllInFocus
+from diffcam.simulation.photographed.all_in_focus import measure_sharpness
 
 SHEET_ROWS = 24
 """Scenes on a contact sheet."""
 
 SHEET_VARIANTS = 4
 """Renditions of each scene on it."""
-
-
-def inspect_shard(path: Path) -> Inspection:
-    """Decode every scene of a shard and count what is there.
-
-    Raises:
-        DiffcamError: If there is no such shard.
-    """
-    if not path.is_file():
-        raise DiffcamError(f"{path}: no such shard")
-    index = index_shard(path)
-    statistics, damage = Statistics(), list(index.damage)
-    rows: list[Image.Image] = []
-    for entry in index.entries:
-        try:
-            scene = entry.read()
-        except DiffcamError as error:
-            damage.append(str(error))
-            continue
-        statistics.add(scene)
-        if len(rows) < SHEET_ROWS:
-            rows.append(sheet_row(scene))
-    return Inspection(tuple(statistics.lines()), tuple(damage), tuple(index.foreign), tuple(rows))
 
 
 @dataclass(frozen=True)
@@ -58,10 +36,10 @@ class Inspection:
         rows: Pictures of the first scenes, see :func:`sheet_row`.
     """
 
-    statistics: tuple[str, ...]
-    damage: tuple[str, ...]
-    foreign: tuple[str, ...]
-    rows: tuple[Image.Image, ...]
+    statistics: Sequence[str]
+    damage: Sequence[str]
+    foreign: Sequence[str]
+    rows: Sequence[Image.Image]
 
     def sheet(self) -> Image.Image:
         """The scenes' pictures in as many columns as make the sheet about square."""
@@ -69,48 +47,46 @@ class Inspection:
         return contact_sheet(self.rows, max(1, round((len(self.rows) * height / width) ** 0.5)))
 
 
-class Statistics:
-    """Counts over scenes."""
+def inspect_shard(path: Path) -> Inspection:
+    """Decode every scene of a shard and count what is there.
 
-    def __init__(self) -> None:
-        self.scenes = 0
-        self.stored = 0
-        self.counts: dict[str, Counter[str]] = {
-            name: Counter() for name in ("source", "kind", "size", "level", "focus plane", "sample")
-        }
-        self.sharpness: list[float] = []
-        self.median_disparity: list[float] = []
-
-    def add(self, scene: Scene) -> None:
-        """Count one scene."""
-        self.scenes += 1
-        height, width = scene.image.shape[1:]
-        self.counts["source"][scene.source] += 1
-        self.counts["kind"][scene.kind] += 1
-        self.counts["size"][f"{width}x{height}"] += 1
-        for variant in scene.variants:
-            self.counts["level"][f"{variant.camera.bokeh:g}"] += 1
-            self.counts["focus plane"][f"{variant.focus_disparity:.2f}"] += 1
-            self.stored += variant.image is not None
-        for sample in scene.samples:
-            self.counts["sample"][sample.subtask] += 1
-        self.sharpness.append(AllInFocus().measure(scene.image).score)
-        self.median_disparity.append(float(scene.disparity.median()))
-
-    def lines(self) -> list[str]:
-        """One line for each statistic that says anything."""
-        lines = [f"scenes: {self.scenes}"]
-        for name, counter in self.counts.items():
-            if counter:
-                ranked = sorted(counter.items(), key=lambda item: (len(item[0]), item[0]))
-                lines.append(f"{name}: " + ", ".join(f"{value} ({count})" for value, count in ranked))
-        variants = sum(self.counts["level"].values())
-        if variants:
-            lines.append(f"variants: {variants}, {self.stored} of them stored")
-        if self.scenes:
-            lines.append(f"sharpness of the least sharp tile: {_spread(self.sharpness)}")
-            lines.append(f"median disparity: {_spread(self.median_disparity)}")
-        return lines
+    Raises:
+        DiffcamError: If there is no such shard.
+    """
+    if not path.is_file():
+        raise DiffcamError(f"{path}: no such shard")
+    index = index_shard(path)
+    damage, rows, stored = list(index.damage), list[Image.Image](), 0
+    sharpness, disparity = list[float](), list[float]()
+    counts = {name: Counter[str]() for name in ("source", "kind", "size", "level", "focus plane", "sample")}
+    for entry in index.entries:
+        try:
+            scene = entry.read()
+        except DiffcamError as error:
+            damage.append(str(error))
+            continue
+        counts["source"][scene.source] += 1
+        counts["kind"][scene.kind] += 1
+        counts["size"]["{2}x{1}".format(*scene.image.shape)] += 1
+        counts["level"].update(f"{variant.camera.bokeh:g}" for variant in scene.variants)
+        counts["focus plane"].update(f"{variant.focus_disparity:.2f}" for variant in scene.variants)
+        counts["sample"].update(sample.subtask for sample in scene.samples)
+        stored += sum(variant.image is not None for variant in scene.variants)
+        sharpness.append(measure_sharpness(scene.image).score)
+        disparity.append(float(scene.disparity.median()))
+        if len(rows) < SHEET_ROWS:
+            rows.append(sheet_row(scene))
+    lines = [f"scenes: {len(sharpness)}"]
+    for name, counter in counts.items():
+        if counter:
+            ranked = sorted(counter.items(), key=lambda item: (len(item[0]), item[0]))
+            lines.append(f"{name}: " + ", ".join(f"{value} ({count})" for value, count in ranked))
+    if counts["level"]:
+        lines.append(f"variants: {counts['level'].total()}, {stored} of them stored")
+    if sharpness:
+        lines.append(f"sharpness of the least sharp tile: {_spread(sharpness)}")
+        lines.append(f"median disparity: {_spread(disparity)}")
+    return Inspection(lines, damage, index.foreign, rows)
 
 
 def sheet_row(scene: Scene, side: int = 160) -> Image.Image:

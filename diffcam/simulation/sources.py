@@ -112,13 +112,10 @@ class SourceOptions:
 
 
 def _layered(options: SourceOptions, report: Report) -> Source:
-    textures = _photo_textures(options, report)
-    return LayeredSource(textures, options.scenes or MADE_SCENES, options.size, seed=options.seed)
-
-
-def _procedural(options: SourceOptions, _report: Report) -> Source:
-    count = options.scenes or MADE_SCENES
-    return LayeredSource(ProceduralTextures(), count, options.size, seed=options.seed, kind="ai")
+    drawn = options.source == "procedural"
+    textures = ProceduralTextures() if drawn else _photo_textures(options, report)
+    kind, count = "ai" if drawn else "photo", options.scenes or MADE_SCENES
+    return LayeredSource(textures, count, options.size, seed=options.seed, kind=kind)
 
 
 def _raytraced(options: SourceOptions, report: Report) -> Source:
@@ -208,7 +205,7 @@ def _development(options: SourceOptions, source: str, kind: str) -> Development:
 
 SOURCES: dict[str, Callable[[SourceOptions, Report], Source]] = {
     "layered": _layered,
-    "procedural": _procedural,
+    "procedural": _layered,
     "raytraced": _raytraced,
     "camera": _photos,
     "phone": _photos,

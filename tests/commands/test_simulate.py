@@ -232,6 +232,7 @@ def test_review_writes_a_contact_sheet_and_no_shard(camera_folder: Path, capsys)
 
 def test_review_of_a_large_folder_shows_those_near_the_threshold(camera_folder: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(review, "REVIEW_PHOTOS", 2)
+    monkeypatch.setattr(command, "REVIEW_PHOTOS", 2)
     sheet = camera_folder / "sheet.png"
     simulate(camera_folder / "photos", "--review", sheet, "--threshold", 0.2)
     printed = capsys.readouterr().out

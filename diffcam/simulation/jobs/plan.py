@@ -49,27 +49,16 @@ class ShardPlan:
             DiffcamError: If the folder holds a run with other settings, or no scene could be made.
         """
         step = self.scenes_per_shard or max(1, IMAGES_PER_SHARD // self.rendering.images_per_scene)
-        settings = {
-            "source": self.source.describe(),
-            "rendering": self.rendering.describe(),
-            "scenes_per_shard": step,
-        }
+        settings = {"source": self.source.describe(), "rendering": self.rendering.describe(), "scenes_per_shard": step}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiffcamError(f"--output {self.folder}: cannot be made ({error.strerror}); choose another") from error
         manifest = Manifest.open(self.folder / f"{self.name}.json", settings, force=force, verify=verify)
-        total = len(self.source)
-        jobs = [
-            ShardJob(
-                self.folder / f"{self.name}-{number:06d}.tar",
-                self.source,
-                self.rendering,
-                start=start,
-                stop=min(start + step, total),
-            )
-            for number, start in enumerate(range(0, total, step))
-        ]
+        total, jobs = len(self.source), []
+        for number, start in enumerate(range(0, total, step)):
+            path, stop = self.folder / f"{self.name}-{number:06d}.tar", min(start + step, total)
+            jobs.append(ShardJob(path, self.source, self.rendering, start=start, stop=stop))
         waiting = [job for job in jobs if not manifest.has(job.start, job.stop)]
         if len(waiting) < len(jobs):
             print(f"continuing: {len(jobs) - len(waiting)} of {len(jobs)} shards are made already", file=log)

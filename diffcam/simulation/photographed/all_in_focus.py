@@ -71,31 +71,13 @@ def _tile_deviation(response_B1HW: Tensor, tile: int) -> Tensor:
     return mean_square[0, 0].clamp(min=0).sqrt()
 
 
-class AllInFocus:
-    """Decides whether a photograph is in focus everywhere.
-
-    Args:
-        threshold: Least sharpness of every tile that has contrast.
-        tile: Side of a tile in pixels at a 512-pixel short side.
-        contrast: See :func:`tile_sharpness`.
-    """
-
-    def __init__(self, threshold: float = DEFAULT_THRESHOLD, tile: int = 64, contrast: float = 0.003) -> None:
-        self.threshold = threshold
-        self.tile = tile
-        self.contrast = contrast
-
-    def measure(self, image_3HW: Tensor) -> Sharpness:
-        """Sharpness of a photo ``(3, H, W)``, judged at a 512-pixel short side."""
-        scale = ANALYSIS_SHORT_SIDE / min(image_3HW.shape[1:])
-        if scale < 1:
-            size = [round(side * scale) for side in image_3HW.shape[1:]]
-            image_3HW = F.interpolate(image_3HW[None], size, mode="bilinear", antialias=True)[0]
-        tiles = tile_sharpness(image_3HW, self.tile, self.contrast)
-        judged = tiles[~tiles.isnan()]
-        score = float(judged.min()) if judged.numel() else 0.0
-        return Sharpness(score, tiles, min(1.0, self.tile / min(image_3HW.shape[1:])))
-
-    def __call__(self, image_3HW: Tensor) -> bool:
-        """Whether every tile of a photo ``(3, H, W)`` that has contrast is sharp."""
-        return self.measure(image_3HW).score >= self.threshold
+def measure_sharpness(image_3HW: Tensor, *, tile: int = 64, contrast: float = 0.003) -> Sharpness:
+    """Sharpness of a photo ``(3, H, W)`` in [0, 1], judged at a 512-pixel short side; see :func:`tile_sharpness`."""
+    scale = ANALYSIS_SHORT_SIDE / min(image_3HW.shape[1:])
+    if scale < 1:
+        size = [round(side * scale) for side in image_3HW.shape[1:]]
+        image_3HW = F.interpolate(image_3HW[None], size, mode="bilinear", antialias=True)[0]
+    tiles = tile_sharpness(image_3HW, tile, contrast)
+    judged = tiles[~tiles.isnan()]
+    score = float(judged.min()) if judged.numel() else 0.0
+    return Sharpness(score, tiles, min(1.0, tile / min(image_3HW.shape[1:])))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from PIL import Image, ImageDraw
 from diffcam.errors import DiffcamError
 from diffcam.photo import open_photo
 from diffcam.simulation.contact_sheet import contact_sheet
-from diffcam.simulation.photographed.all_in_focus import AllInFocus, Sharpness
+from diffcam.simulation.photographed.all_in_focus import Sharpness, measure_sharpness
 from diffcam.simulation.textures.photos import list_photos, load_reduced
 
 SIDE, COLUMNS = 240, 6
@@ -22,23 +21,17 @@ REVIEW_PHOTOS = 400
 """Photos on a contact sheet: 67 rows of 240 pixels are as high as the narrowest of the formats allows."""
 
 
-@dataclass(frozen=True)
-class Review:
-    """Counts of photos: measured, in focus everywhere, and shown on the sheet."""
-
-    measured: int
-    accepted: int
-    shown: int
-
-
-def review_photos(folder: Path, sheet: Path, threshold: float, *, report: Callable[[str], None]) -> Review:
+def review_photos(folder: Path, sheet: Path, threshold: float, *, report: Callable[[str], None]) -> list[float]:
     """Measure every photo of a folder and write a contact sheet of those nearest to the threshold.
 
     Args:
         folder: Of the photos.
         sheet: Image file to write.
-        threshold: Least sharpness everywhere, see :class:`AllInFocus`.
+        threshold: Least sharpness everywhere, see :func:`measure_sharpness`.
         report: Takes the line of a photo that cannot be opened.
+
+    Returns:
+        The sharpness of each photo that can be opened.
 
     Raises:
         DiffcamError: If there is no photo, or none can be opened.
@@ -50,13 +43,12 @@ def review_photos(folder: Path, sheet: Path, threshold: float, *, report: Callab
         except DiffcamError as error:
             report(f"left out: {error}")
             continue
-        measured.append((path, AllInFocus().measure(photo.tensor())))
+        measured.append((path, measure_sharpness(photo.tensor())))
     if not measured:
         raise DiffcamError(f"{folder}: none of its photos can be opened; the lines above say why")
     shown = sorted(measured, key=lambda item: abs(item[1].score - threshold))[:REVIEW_PHOTOS]
     write_review(sheet, [(path.name, load_reduced(path, SIDE), sharpness) for path, sharpness in shown], threshold)
-    accepted = sum(sharpness.score >= threshold for _, sharpness in measured)
-    return Review(len(measured), accepted, len(shown))
+    return [sharpness.score for _, sharpness in measured]
 
 
 def write_review(path: Path, photos: Iterable[tuple[str, Image.Image, Sharpness]], threshold: float) -> None:

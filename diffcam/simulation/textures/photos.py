@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from diffcam.errors import DiffcamError
 from diffcam.photo import Photo, open_photo
 from diffcam.simulation.draws import Draws
 from diffcam.simulation.fingerprint import fingerprint
-from diffcam.simulation.photographed.all_in_focus import DEFAULT_THRESHOLD, AllInFocus
+from diffcam.simulation.photographed.all_in_focus import DEFAULT_THRESHOLD, measure_sharpness
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 """Endings of files that are taken for photos; Pillow reads all of them."""
@@ -68,7 +68,7 @@ class _Photo:
         edges[1:-1, 1:-1] = np.abs(gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * centre)
         rows, columns = gray.shape[0] // CELL, gray.shape[1] // CELL
         cells = edges[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL).mean((1, 3))
-        sharpness = AllInFocus(contrast=BACKDROP_CONTRAST).measure(Photo.from_image(image).tensor())
+        sharpness = measure_sharpness(Photo.from_image(image).tensor(), contrast=BACKDROP_CONTRAST)
         focus = sharpness.score if sharpness.textured >= BACKDROP_TEXTURE else 0.0
         return cls(image, np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0))), focus)
 
@@ -82,24 +82,43 @@ class _Photo:
         return float(total / ((y1 - y0) * (x1 - x0)))
 
 
-class PhotoTextures:
-    """Crops of photos, taken where the photos are sharp.
+@dataclass(frozen=True)
+class PhotoFolder:
+    """Crops of photos, taken where the photos are sharp; these are opened where they are first needed, and stay.
 
     Args:
-        images: RGB pictures, at least 64 pixels on the short side. They stay in memory.
+        root: Folder that names are relative to.
+        paths: The photos, at least 64 pixels on the short side.
+        short_side: Photos are shrunk to this short side in pixels.
         candidates: How many photos are drawn for a backdrop, and crops for a surface; the sharp ones are used.
 
     Raises:
-        ValueError: If there are no images or one is too small.
+        ValueError: If there are no photos, or, once they are opened, one is too small.
     """
 
-    def __init__(self, images: Sequence[Image.Image], candidates: int = 4) -> None:
-        if not images:
+    root: Path
+    paths: tuple[Path, ...]
+    short_side: int
+    candidates: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.paths:
             raise ValueError("layered scenes need at least one photo")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # without the opened photos
+
+    @cached_property
+    def photos(self) -> list[_Photo]:
+        """The opened photos."""
+        images = [load_reduced(path, self.short_side) for path in self.paths]
         if any(min(image.size) < MIN_SHORT_SIDE for image in images):
             raise ValueError(f"layered scenes need photos of at least {MIN_SHORT_SIDE} pixels on the short side")
-        self.photos = [_Photo.of(image) for image in images]
-        self.candidates = candidates
+        return [_Photo.of(image) for image in images]
+
+    def describe(self) -> dict[str, Any]:
+        """Names and sizes of the photos."""
+        return {"textures": "photos", "photos": fingerprint(self.root, self.paths), "short_side": self.short_side}
 
     def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
         """A view as large as its photo allows; the first of the candidate photos that is in focus all over."""
@@ -144,40 +163,6 @@ def _draw_box(draws: Draws, photo: _Photo, height: int, width: int, scale: float
     box_height = max(1, min(photo_height, round(height * scale)))
     left, top = draws.integer(0, photo_width - box_width), draws.integer(0, photo_height - box_height)
     return left, top, box_width, box_height
-
-
-@dataclass(frozen=True)
-class PhotoFolder:
-    """Photos as textures, opened where they are first needed.
-
-    Args:
-        root: Folder that names are relative to.
-        paths: The photos.
-        short_side: Photos are shrunk to this short side in pixels.
-    """
-
-    root: Path
-    paths: tuple[Path, ...]
-    short_side: int
-
-    @cached_property
-    def _opened(self) -> PhotoTextures:
-        return PhotoTextures([load_reduced(path, self.short_side) for path in self.paths])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "paths": self.paths, "short_side": self.short_side}  # without the opened photos
-
-    def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
-        """See :class:`Textures`."""
-        return self._opened.backdrop(draws, height, width)
-
-    def surface(self, draws: Draws, height: int, width: int) -> np.ndarray:
-        """See :class:`Textures`."""
-        return self._opened.surface(draws, height, width)
-
-    def describe(self) -> dict[str, Any]:
-        """Names and sizes of the photos."""
-        return {"textures": "photos", "photos": fingerprint(self.root, self.paths), "short_side": self.short_side}
 
 
 def list_photos(folder: str | Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,17 @@ from PIL import Image
 from diffcam.simulation.draws import Draws
 from diffcam.simulation.layered.scenes import Layer, LayeredSource, Stage, composite
 from diffcam.simulation.layered.silhouettes import HANGING, STANDING
-from diffcam.simulation.textures.photos import PhotoTextures
+from diffcam.simulation.textures.photos import PhotoFolder
+
+
+def saved(folder: Path, pictures: list[Image.Image], candidates: int = 4) -> PhotoFolder:
+    for number, picture in enumerate(pictures):
+        picture.save(folder / f"{number}.png")
+    return PhotoFolder(folder, tuple(sorted(folder.iterdir())), 768, candidates)
 
 
 @pytest.fixture(scope="module")
-def textures() -> PhotoTextures:
+def textures(tmp_path_factory: pytest.TempPathFactory) -> PhotoFolder:
     """Four photos of fine noise, each of one tint, one of them small."""
     generator = np.random.default_rng(3)
     tints = [(255, 80, 80), (80, 255, 80), (80, 80, 255), (255, 255, 90)]
@@ -23,7 +31,7 @@ def textures() -> PhotoTextures:
         Image.fromarray((generator.random((height, width, 1)) * tint).astype(np.uint8))
         for tint, (width, height) in zip(tints, sizes, strict=True)
     ]
-    return PhotoTextures(pictures)
+    return saved(tmp_path_factory.mktemp("textures"), pictures)
 
 
 def test_composite_is_exact_where_alpha_is_zero_half_and_one() -> None:
@@ -60,7 +68,7 @@ def test_standing_silhouettes_touch_their_lower_edge(silhouette) -> None:
         assert silhouette(Draws(seed), 120, 90)[-2:].max() > 0.2
 
 
-def test_scene_depends_on_seed_and_index_alone(textures: PhotoTextures) -> None:
+def test_scene_depends_on_seed_and_index_alone(textures: PhotoFolder) -> None:
     scenes, again = (LayeredSource(textures, 6, (96, 128), seed=7) for _ in range(2))
     again.scene(5)
     first, second = scenes.scene(3), again.scene(3)
@@ -71,7 +79,7 @@ def test_scene_depends_on_seed_and_index_alone(textures: PhotoTextures) -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (97, 141), (200, 120)])
-def test_scenes_have_the_size_and_range_asked_for(textures: PhotoTextures, size) -> None:
+def test_scenes_have_the_size_and_range_asked_for(textures: PhotoFolder, size) -> None:
     scenes = LayeredSource(textures, 8, size)
     for index in range(8):
         scene = scenes.scene(index)
@@ -83,7 +91,7 @@ def test_scenes_have_the_size_and_range_asked_for(textures: PhotoTextures, size)
         assert scene.image.max() <= 1
 
 
-def test_ground_disparity_rises_linearly_to_the_lower_edge(textures: PhotoTextures) -> None:
+def test_ground_disparity_rises_linearly_to_the_lower_edge(textures: PhotoFolder) -> None:
     scenes = LayeredSource(textures, 12, (120, 160), objects=(0, 0))
     found = 0
     for index in range(12):
@@ -97,7 +105,7 @@ def test_ground_disparity_rises_linearly_to_the_lower_edge(textures: PhotoTextur
     assert found >= 4
 
 
-def test_nearer_objects_are_lower_larger_and_in_front(textures: PhotoTextures) -> None:
+def test_nearer_objects_are_lower_larger_and_in_front(textures: PhotoFolder) -> None:
     scenes = LayeredSource(textures, 10, (200, 200))
     stage = Stage(horizon=80.0, depth=120.0, backdrop=0.0, has_ground=True, textured=False)
     layers = [[scenes._standing(Draws(seed), stage, near) for near in (0.2, 0.8)] for seed in range(10)]
@@ -110,17 +118,17 @@ def test_nearer_objects_are_lower_larger_and_in_front(textures: PhotoTextures) -
             assert layer.disparity.min() == pytest.approx(foot, abs=0.6 / stage.depth)
 
 
-def test_surfaces_come_from_the_sharp_part_of_a_photo() -> None:
+def test_surfaces_come_from_the_sharp_part_of_a_photo(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     pixels = np.full((256, 512, 3), 128, dtype=np.uint8)
     pixels[:, 256:] = generator.integers(0, 255, (256, 256, 3))
-    textures = PhotoTextures([Image.fromarray(pixels)], candidates=8)
+    textures = saved(tmp_path, [Image.fromarray(pixels)], candidates=8)
     spread = [textures.surface(Draws(seed), 64, 64).std() for seed in range(20)]
     assert np.mean(np.array(spread) > 20) > 0.9
 
 
-def test_no_photo_and_tiny_photo_are_refused() -> None:
+def test_no_photo_and_tiny_photo_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one photo"):
-        PhotoTextures([])
+        saved(tmp_path, [])
     with pytest.raises(ValueError, match="64 pixels"):
-        PhotoTextures([Image.new("RGB", (20, 300))])
+        _ = saved(tmp_path, [Image.new("RGB", (20, 300))]).photos
