@@ -37,7 +37,7 @@ from diffcam.simulation.raytraced.materials import DISPLAY_GAMMA
 from diffcam.simulation.raytraced.raytracer import RayTracer, choose_variant
 from diffcam.simulation.raytraced.source import DepthRange, exposure
 from diffcam.simulation.raytraced.staging import Staging, draw_staging
-from diffcam.simulation.sources import PhotoFolder
+from diffcam.simulation.textures.photos import PhotoFolder
 
 ROOT = Path(__file__).parents[1]
 PAGE, PICTURE = ROOT / "docs" / "optics.md", ROOT / "docs" / "pictures" / "lens_truth.jpg"

@@ -15,8 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from diffcam.simulation import LayeredSource, LocalEngine, PhotoFolder, RayEngine, Rendering, ShardJob, make_shard
-from diffcam.simulation.sources import check_photos
-from diffcam.simulation.textures.photos import list_photos
+from diffcam.simulation.textures.photos import check_photos, list_photos
 
 
 def main() -> int:
@@ -36,7 +35,9 @@ def main() -> int:
     def jobs(output: Path) -> list[ShardJob]:
         starts = range(0, args.scenes, step)
         return [
-            ShardJob(output / f"scenes-{start:06d}.tar", source, rendering, start, min(start + step, args.scenes))
+            ShardJob(
+                output / f"scenes-{start:06d}.tar", source, rendering, start=start, stop=min(start + step, args.scenes)
+            )
             for start in starts
         ]
 

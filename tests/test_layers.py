@@ -17,7 +17,7 @@ PACKAGE = ROOT / "diffcam"
 
 LAYERS = (
     {"errors", "files"},
-    {"camera"},
+    {"camera", "grid"},
     {"functional"},
     {"photo", "kernels"},
     {"pretrained"},

@@ -42,7 +42,7 @@ class GlassRendering(BenchmarkRendering):
         generator = derived_generator("glass", self.seed, index)
         image, behind, seen = add_pane(cut.image, cut.disparity, generator)
         true = draw_benchmark_samples(replace(cut, image=image, disparity=behind, source="glass"), generator)
-        return replace(render_variants(true, true.variants, self.gamma, self.device), disparity=seen)
+        return replace(render_variants(true, true.variants, gamma=self.gamma, device=self.device), disparity=seen)
 
 
 def add_pane(image_3HW: Tensor, disparity_1HW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

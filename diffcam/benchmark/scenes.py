@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class BenchmarkRendering(Rendering):
         points: Focus points and levels by photo, see :func:`read_points`; what is not there is drawn.
     """
 
+    _: KW_ONLY
     size: int = 512
     described: bool = False
     points: Mapping[str, Any] = field(default_factory=dict)
@@ -52,7 +53,9 @@ class BenchmarkRendering(Rendering):
             return with_benchmark_samples(cut, scene.variants[:2], scene.variants[2:])
         given = self.points.get(str(scene.metadata.get("photo", "")), {})
         complete = place_samples(scene, cut, given, derived_generator("variants", self.seed, index))
-        return complete if self.described else render_variants(complete, complete.variants, self.gamma, self.device)
+        if self.described:
+            return complete
+        return render_variants(complete, complete.variants, gamma=self.gamma, device=self.device)
 
 
 def cut_square(scene: Scene, size: int) -> Scene:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.results import Results
+from diffcam.grid import SUBTASKS
 from diffcam.metrics import (
     CLIPI,
     CLIPIQA,
@@ -19,7 +20,7 @@ from diffcam.metrics import (
     estimate,
     subtask_table,
 )
-from diffcam.metrics.table import NONE, SUBTASKS, format_estimate, format_missing, format_number, heading
+from diffcam.metrics.table import NONE, format_estimate, format_missing, format_number, heading
 
 QUOTED = "(paper)"
 """Entry of the column "run" in rows of quoted figures."""

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from diffcam.data.batch import RefocusBatch
+from diffcam.grid import SUBTASKS
 from diffcam.metrics import (
     CLIPI,
     CLIPIQA,
@@ -23,7 +24,6 @@ from diffcam.metrics import (
     write_rows,
 )
 from diffcam.metrics.scores import MODEL, ROWS_FILE
-from diffcam.metrics.table import SUBTASKS
 from diffcam.tasks.run_folder import run_folder
 
 

@@ -12,14 +12,20 @@ from diffcam.benchmark.grids import level_sweep, with_outputs, write_grids
 from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.results import Results, read_results
 from diffcam.benchmark.run import run_method
-from diffcam.benchmark.setup import Setup, read_setup
+from diffcam.benchmark.setup import read_setup
 from diffcam.benchmark.tables import paper_table, result_tables
 from diffcam.commands.benchmark_build import add_build_arguments, build
 from diffcam.errors import DiffcamError
 from diffcam.metrics import Table
 
 DEFAULT_SETUP = Path(__file__).parents[2] / "configs" / "benchmark.yaml"
+"""Edition, metrics and methods of the open benchmark."""
+
 DEFAULT_OUTPUT = Path("outputs/benchmark")
+"""Where results are written and read, relative to the working directory."""
+
+FORMATS = {"text": Table.text, "markdown": Table.markdown, "latex": Table.latex}
+"""What ``--format`` names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,23 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     run_parser.add_argument("--force", action="store_true", help="replace results of other settings")
     table_parser.add_argument("results", type=Path, nargs="?", default=DEFAULT_OUTPUT, help="folder of results")
-    table_parser.add_argument("--paper", nargs="*", choices=_PAPER_CHOICES, metavar="TABLE", help=_paper_help())
+    papers = sorted({*TABLES, *(part.partition("-")[0] for part in TABLES)})
+    paper = "tables of the paper, our rows above its printed figures: a number, or a part of table 1: "
+    paper += f"{', '.join(papers)} (none named: all)"
+    table_parser.add_argument("--paper", nargs="*", choices=papers, metavar="TABLE", help=paper)
     table_parser.add_argument(
         "--source", nargs="+", metavar="NAME", help="only samples of these sources (default: all)"
     )
     table_parser.add_argument("--format", choices=sorted(FORMATS), default="text")
     table_parser.add_argument("--no-intervals", action="store_true", help="leave the bootstrap intervals away")
-
-
-_PAPER_CHOICES = sorted({*TABLES, *(part.partition("-")[0] for part in TABLES)})
-FORMATS = {"text": Table.text, "markdown": Table.markdown, "latex": Table.latex}
-
-
-def _paper_help() -> str:
-    return (
-        "tables of the paper, our rows above its printed figures: a number, or a part of table 1: "
-        f"{', '.join(_PAPER_CHOICES)} (none named: all)"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,7 +79,10 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     setup = read_setup(*args.config)
     edition = setup.edition(args.shards, args.resolution, args.depth)
-    names = _chosen(setup, args.methods)
+    names = args.methods or list(setup.methods)
+    unknown = [name for name in names if name not in setup.methods]
+    if unknown:
+        raise DiffcamError(f"--methods {' '.join(unknown)}: not in the config, which has {', '.join(setup.methods)}")
     if args.workers < 1:
         raise DiffcamError(f"--workers {args.workers}: must be at least 1")
     if args.name and len(names) != 1:
@@ -138,13 +139,6 @@ def _keep_sources(results: Mapping[str, Results], sources: Sequence[str]) -> Non
         raise DiffcamError(f"--source {' '.join(unknown)}: the results have {', '.join(sorted(there))}")
     for one in results.values():
         one.rows = {number: row for number, row in one.rows.items() if row.source in sources}
-
-
-def _chosen(setup: Setup, names: Sequence[str] | None) -> list[str]:
-    unknown = [name for name in names or () if name not in setup.methods]
-    if unknown:
-        raise DiffcamError(f"--methods {' '.join(unknown)}: not in the config, which has {', '.join(setup.methods)}")
-    return list(names or setup.methods)
 
 
 class Count:

@@ -1,65 +1,11 @@
-"""A run's whole state in a small folder, to be carried from one machine to another: ``diffcam state pack | unpack``.
-
-Trained weights stay float32; averages and the optimizer's moments are kept in bfloat16. The rest of the checkpoint
-(step, schedules, loops) is kept as it is. Files are at most :data:`PART_BYTES` long.
-"""
+"""``diffcam state pack | unpack``: a run's whole state in a small folder, to be carried to another machine."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import pickle
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from diffcam.errors import DiffcamError
-from diffcam.files import unfinished
-
-PART_BYTES = 15_000_000
-PARTS = "state.[0-9][0-9][0-9]"
-REDUCED = ("callbacks", "optimizer_states")
-"""Entries of a checkpoint whose tensors are kept in bfloat16."""
-
-
-def pack(checkpoint: Path, folder: Path) -> list[Path]:
-    """Write a checkpoint's state as parts ``state.000``, ``state.001``, ...; earlier parts there are replaced.
-
-    Raises:
-        DiffcamError: If it is not a checkpoint of a run.
-    """
-    state = _load(checkpoint, checkpoint)
-    packed = {name: _cast(entry, _halve) if name in REDUCED else entry for name, entry in state.items()}
-    buffer = io.BytesIO()
-    torch.save(packed, buffer)
-    folder.mkdir(parents=True, exist_ok=True)
-    content = buffer.getbuffer()
-    parts = []
-    for number, start in enumerate(range(0, len(content), PART_BYTES)):
-        parts.append(folder / f"state.{number:03d}")
-        parts[-1].write_bytes(content[start : start + PART_BYTES])
-    for old in set(folder.glob(PARTS)) - set(parts):
-        old.unlink()
-    return parts
-
-
-def unpack(folder: Path, checkpoint: Path) -> None:
-    """Make the checkpoint anew, for ``lightning fit --ckpt_path``.
-
-    Raises:
-        DiffcamError: If the parts are missing or incomplete.
-    """
-    parts = sorted(folder.glob(PARTS))
-    if not parts:
-        raise DiffcamError(f"{folder}: no state there; make one with 'diffcam state pack'")
-    packed = _load(io.BytesIO(b"".join(part.read_bytes() for part in parts)), folder)
-    state = {name: _cast(entry, _restore) if name in REDUCED else entry for name, entry in packed.items()}
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished(checkpoint) as partial:
-        torch.save(state, partial)
+from diffcam.tasks.portable import pack, unpack
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,30 +26,3 @@ def run(args: argparse.Namespace) -> int:
     for part in pack(args.checkpoint, args.folder):
         print(f"{part}: {part.stat().st_size / 1e6:.1f} MB")
     return 0
-
-
-def _load(source: Path | io.BytesIO, where: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(source, map_location="cpu", weights_only=True)
-        state["state_dict"], state["optimizer_states"]
-    except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
-        raise DiffcamError(f"{where}: not the state of a diffcam run, or damaged") from error
-    return state
-
-
-def _cast(entry: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(entry, Tensor):
-        return change(entry)
-    if isinstance(entry, dict):
-        return {name: _cast(value, change) for name, value in entry.items()}
-    if isinstance(entry, list | tuple):
-        return type(entry)(_cast(value, change) for value in entry)
-    return entry
-
-
-def _halve(tensor: Tensor) -> Tensor:
-    return tensor.bfloat16() if tensor.dtype == torch.float32 and tensor.ndim else tensor  # a count stays exact
-
-
-def _restore(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor

@@ -1,7 +1,6 @@
 """Which renditions of a scene make a training sample: a reference and a stacking pair of targets.
 
-The paper's grid: 21 focus planes x 20 bokeh levels and the original, 421 renditions (section 3.1, appendix D).
-A plane ``d_f`` has the focus points ``{(x, y): |d(x, y) - d_f| < eta}``; a plane without any is not drawn.
+They are drawn from the paper's grid (:mod:`diffcam.grid`) and the original; planes without a pixel are not drawn.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from torch import Tensor
 from diffcam.camera import Aperture, Camera
 from diffcam.data.schema import Variant
 from diffcam.errors import DiffcamError
+from diffcam.grid import FOCUS_TOLERANCE, LEVELS, PLANES, choose, draw_in_focus, pixel_centre
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,15 @@ class Pairing(ABC):
     Args:
         original_targets: Share of the targets that are the original; at most one of a pair is.
         original_references: Share of the references that are the original.
-        eta: Half width of a plane in units of disparity; by default half the grid's step.
+        eta: Half width of a plane in units of disparity.
 
     Raises:
         ValueError: If a number is outside its range.
     """
 
-    def __init__(self, original_targets: float = 0.2, original_references: float = 0.2, eta: float = 0.025) -> None:
+    def __init__(
+        self, original_targets: float = 0.2, original_references: float = 0.2, eta: float = FOCUS_TOLERANCE
+    ) -> None:
         if not 0.0 <= original_targets <= 0.5:
             raise ValueError(f"original_targets must lie in [0, 0.5], got {original_targets}: one of a pair at most")
         if not 0.0 <= original_references <= 1.0:
@@ -117,19 +119,16 @@ class Pairing(ABC):
             disparity: That point's disparity.
             generator: Source of the draw.
         """
-        level, aperture, variant = plane.options[_choose(len(plane.options), generator)]
+        level, aperture, variant = plane.options[choose(len(plane.options), generator)]
         return Rendition(Camera(focus, level, aperture), plane.focus_disparity, variant)
 
     def _draw(self, planes: Sequence[Plane], disparity_1HW: Tensor, generator: torch.Generator) -> Iterator[Rendition]:
         """Renditions at planes that differ, uniform over the planes that hold a pixel."""
-        height, width = disparity_1HW.shape[1:]
         for number in torch.randperm(len(planes), generator=generator).tolist():
-            plane = planes[number]
-            points = ((disparity_1HW[0] - plane.focus_disparity).abs() < self.eta).flatten().nonzero()[:, 0]
-            if len(points):
-                row, column = divmod(int(points[_choose(len(points), generator)]), width)
-                focus = ((column + 0.5) / width, (row + 0.5) / height)
-                yield self.rendition(plane, focus, float(disparity_1HW[0, row, column]), generator)
+            pixel = draw_in_focus(disparity_1HW, planes[number].focus_disparity, generator, tolerance=self.eta)
+            if pixel is not None:
+                focus, disparity = pixel_centre(pixel, disparity_1HW), float(disparity_1HW.flatten()[pixel])
+                yield self.rendition(planes[number], focus, disparity, generator)
 
 
 class GridPairing(Pairing):
@@ -148,11 +147,12 @@ class GridPairing(Pairing):
 
     def __init__(
         self,
-        planes: int = 21,
-        levels: int = 20,
+        planes: int = len(PLANES),
+        levels: int = len(LEVELS),
+        *,
         original_targets: float = 0.2,
         original_references: float = 0.2,
-        eta: float = 0.025,
+        eta: float = FOCUS_TOLERANCE,
     ) -> None:
         super().__init__(original_targets, original_references, eta)
         if planes < 2 or levels < 1:
@@ -201,11 +201,5 @@ class StoredPairing(Pairing):
 
 def _original(disparity_1HW: Tensor, generator: torch.Generator) -> Rendition:
     """The all-in-focus original, asked for with a focus point anywhere."""
-    height, width = disparity_1HW.shape[1:]
-    row, column = divmod(_choose(height * width, generator), width)
-    focus = ((column + 0.5) / width, (row + 0.5) / height)
-    return Rendition(Camera(focus, 0.0), float(disparity_1HW[0, row, column]))
-
-
-def _choose(count: int, generator: torch.Generator) -> int:
-    return int(torch.randint(count, (), generator=generator))
+    pixel = choose(disparity_1HW.numel(), generator)
+    return Rendition(Camera(pixel_centre(pixel, disparity_1HW), 0.0), float(disparity_1HW.flatten()[pixel]))

@@ -23,13 +23,11 @@ from torch import Tensor
 
 from diffcam.camera import Aperture, Camera
 from diffcam.errors import DiffcamError
+from diffcam.grid import SUBTASKS
 from diffcam.photo.pixels import from_picture, to_picture
 
 SCHEMA_VERSION = 1
 """Version of the JSON record; a shard of another one is refused."""
-
-SUBTASKS = ("refocus", "add_bokeh", "remove_bokeh")
-"""The benchmark's sub-tasks (paper, section 4.1)."""
 
 IMAGE_FORMATS = ("jpg", "png")
 """Suffixes of image members."""
@@ -99,7 +97,9 @@ class Scene:
         image: All-in-focus, ``(3, H, W)`` in [0, 1].
         disparity: ``(1, H, W)`` in [0, 1], 0 farthest, 1 nearest.
         source: Where it comes from, such as ``camera``, ``phone``, ``ai``, ``layered``, ``raytraced``.
-        kind: What the mixture schedule balances, such as ``photo`` or ``ai``.
+        kind: Side of the paper's schedule from photos to AI pictures (section 3.3) on which the scene counts:
+            ``photo`` for a camera's pixels, also of layered scenes cut out of photos; ``ai`` for what no camera took
+            (generated, procedural, ray-traced), which lacks the artifacts for which the paper leaves photos.
         variants: Renditions, stored or only described.
         samples: Benchmark samples.
         metadata: Licence, attribution, seed, ...: anything that JSON can hold.
@@ -161,10 +161,7 @@ def encode_scene(scene: Scene, image_format: str = "jpg", quality: int = 95) -> 
         "version": SCHEMA_VERSION,
         "source": scene.source,
         "kind": scene.kind,
-        "variants": [
-            {"camera": asdict(variant.camera), "focus_disparity": float(variant.focus_disparity)}
-            for variant in scene.variants
-        ],
+        "variants": [{"camera": asdict(v.camera), "focus_disparity": float(v.focus_disparity)} for v in scene.variants],
         "samples": [asdict(sample) for sample in scene.samples],
         "metadata": dict(scene.metadata),
     }

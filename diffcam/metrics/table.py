@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffcam.grid import SUBTASKS
 from diffcam.metrics.base import SampleMetric
 from diffcam.metrics.scores import Row
 
-SUBTASKS = ("refocus", "add_bokeh", "remove_bokeh")
 NONE = "–"
 """Stands where there is nothing to average."""
 

@@ -1,49 +1,45 @@
 """Simulation of training data: scenes, what a camera would make of them, and the shards that hold both."""
 
-from diffcam.photo.disparity import load_disparity, normalise_disparity, read_disparity
 from diffcam.simulation.jobs.engines import Engine, LocalEngine, RayEngine
+from diffcam.simulation.jobs.plan import ShardPlan
 from diffcam.simulation.jobs.writer import Rendering, ShardJob, ShardRecord, make_shard
-from diffcam.simulation.layered.scenes import LayeredScenes
-from diffcam.simulation.photographed.all_in_focus import AllInFocus
+from diffcam.simulation.layered.scenes import LayeredSource
+from diffcam.simulation.photographed.all_in_focus import measure_sharpness
 from diffcam.simulation.photographed.development import Development
 from diffcam.simulation.photographed.disparity_providers import DisparityFolder, DisparityProvider, EstimatedDisparity
 from diffcam.simulation.photographed.generated import GeneratedSource
-from diffcam.simulation.photographed.phone import BurstSource
+from diffcam.simulation.photographed.source import PhotoSource
 from diffcam.simulation.raytraced.source import RaytracedSource
-from diffcam.simulation.sources import LayeredSource, PhotoFolder, PhotoSource, Source
-from diffcam.simulation.textures.photos import PhotoTextures, Textures
+from diffcam.simulation.sources import Source, SourceOptions
+from diffcam.simulation.textures.photos import PhotoFolder, Textures
 from diffcam.simulation.textures.procedural import ProceduralTextures
 from diffcam.simulation.variants import draw_benchmark_samples, draw_variants, full_grid, render_variants
 
 __all__ = [
-    "AllInFocus",
-    "BurstSource",
     "Development",
     "DisparityFolder",
     "DisparityProvider",
     "Engine",
     "EstimatedDisparity",
     "GeneratedSource",
-    "LayeredScenes",
     "LayeredSource",
     "LocalEngine",
     "PhotoFolder",
     "PhotoSource",
-    "PhotoTextures",
     "ProceduralTextures",
     "RayEngine",
     "RaytracedSource",
     "Rendering",
     "ShardJob",
+    "ShardPlan",
     "ShardRecord",
     "Source",
+    "SourceOptions",
     "Textures",
     "draw_benchmark_samples",
     "draw_variants",
     "full_grid",
-    "load_disparity",
     "make_shard",
-    "normalise_disparity",
-    "read_disparity",
+    "measure_sharpness",
     "render_variants",
 ]

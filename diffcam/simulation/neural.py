@@ -27,7 +27,7 @@ class NeuralRenderer:
     def __call__(
         self, image: Tensor, disparity: Tensor, focus_disparity: Tensor, bokeh: Tensor, gamma: float
     ) -> Tensor:
-        """See :class:`diffcam.models.BokehMe`.
+        """See :class:`diffcam.pretrained.bokehme.BokehMe`.
 
         Raises:
             DiffcamError: If a file is missing or is not of the release.

@@ -5,47 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from diffcam.camera import Aperture, Camera
 from diffcam.data.schema import Sample, Scene, Variant
 from diffcam.errors import DiffcamError
 from diffcam.functional.bokeh import PAPER_GAMMA
+from diffcam.grid import FOCUS_TOLERANCE, LEVELS, PLANES, choose, draw_in_focus, pixel_centre
 from diffcam.kernels import render_bokeh
 from diffcam.simulation.neural import NeuralRenderer
 
-PLANES = tuple(round(0.05 * step, 2) for step in range(21))
-"""Focus disparities of the grid (paper, appendix D)."""
+REFOCUS_DISTANCE = 0.25
+"""Disparity that the two planes of a refocus sample lie apart, if the scene has such: a difference that is seen."""
 
-LEVELS = tuple(range(1, 21))
-"""Bokeh levels of the grid (paper, appendix D)."""
-
-FOCUS_TOLERANCE = 0.025
-"""Eta of the in-focus set ``|d - d_f| < eta``, which the paper leaves open: half the grid's step."""
+Renditions = int | Literal["grid", "benchmark"]
+"""Which renditions of a scene are made: so many drawn from the grid, all 420 of it, or those of the benchmark."""
 
 
-def draw_focus_point(
-    disparity_1HW: Tensor, focus_disparity: float, generator: Generator, tolerance: float = FOCUS_TOLERANCE
-) -> tuple[float, float] | None:
-    """A point of the in-focus set ``{(x, y): |d(x, y) - d_f| < tolerance}``, all pixels equally likely.
+MANIFEST_NUMBERS: dict[Renditions, int] = {"grid": -1, "benchmark": 0}
+"""How manifests write those that are no number."""
+
+
+def draw_renditions(scene: Scene, renditions: Renditions, generator: Generator) -> tuple[Variant, ...]:
+    """The renditions of a scene that are asked for, without their images.
 
     Args:
-        disparity_1HW: ``(1, H, W)`` in [0, 1].
-        focus_disparity: The plane in focus.
-        generator: Where the draw comes from.
-        tolerance: Eta.
-
-    Returns:
-        x and y of a pixel centre as fractions of width and height, or None where nothing lies in the plane.
+        scene: The scene; what it has in variants is not looked at.
+        renditions: Which.
+        generator: Draws focus points, and planes and levels where these are not given.
     """
-    height, width = disparity_1HW.shape[1:]
-    inside = torch.nonzero((disparity_1HW[0] - focus_disparity).abs().flatten() < tolerance)[:, 0]
-    if len(inside) == 0:
-        return None
-    chosen = int(inside[int(torch.randint(len(inside), (), generator=generator))])
-    return (chosen % width + 0.5) / width, (chosen // width + 0.5) / height
+    if renditions == "grid":
+        return full_grid(scene, generator)
+    if renditions == "benchmark":
+        return draw_benchmark_samples(scene, generator).variants
+    return draw_variants(scene, renditions, generator)
 
 
 def full_grid(scene: Scene, generator: Generator) -> tuple[Variant, ...]:
@@ -60,7 +56,10 @@ def full_grid(scene: Scene, generator: Generator) -> tuple[Variant, ...]:
     """
     variants = []
     for plane in PLANES:
-        focus = draw_focus_point(scene.disparity, plane, generator) or _nearest_point(scene.disparity, plane)
+        pixel = draw_in_focus(scene.disparity, plane, generator)
+        if pixel is None:
+            pixel = int((scene.disparity[0] - plane).abs().argmin())
+        focus = pixel_centre(pixel, scene.disparity)
         variants += [Variant(Camera(focus, level), plane) for level in LEVELS]
     return tuple(variants)
 
@@ -76,10 +75,10 @@ def draw_variants(scene: Scene, count: int, generator: Generator) -> tuple[Varia
     variants: list[Variant] = []
     while len(variants) < count:
         for step in torch.randperm(len(PLANES), generator=generator).tolist():
-            focus = draw_focus_point(scene.disparity, PLANES[step], generator)
-            if focus is not None and len(variants) < count:
-                level = LEVELS[int(torch.randint(len(LEVELS), (), generator=generator))]
-                variants.append(Variant(Camera(focus, level), PLANES[step]))
+            pixel = draw_in_focus(scene.disparity, PLANES[step], generator)
+            if pixel is not None and len(variants) < count:
+                camera = Camera(pixel_centre(pixel, scene.disparity), LEVELS[choose(len(LEVELS), generator)])
+                variants.append(Variant(camera, PLANES[step]))
     return tuple(variants)
 
 
@@ -110,6 +109,7 @@ class Openings:
 def render_variants(
     scene: Scene,
     variants: Sequence[Variant],
+    *,
     gamma: float = PAPER_GAMMA,
     device: str = "cpu",
     mode: str = "classical",
@@ -157,16 +157,17 @@ def draw_benchmark_samples(scene: Scene, generator: Generator) -> Scene:
         raise DiffcamError(
             f"scene {scene.key}: a benchmark scene needs two focus planes, its disparity has {len(planes)}"
         )
-    first, second = _distant_pair(planes, generator)
+    distant = [(a, b) for a in planes for b in planes if abs(a - b) >= REFOCUS_DISTANCE]
+    first, second = distant[choose(len(distant), generator)] if distant else (planes[0], planes[-1])
     levels = torch.randperm(len(LEVELS), generator=generator)[:2].tolist()
     refocus = [
         _variant(scene, plane, LEVELS[level], generator) for plane, level in zip((first, second), levels, strict=True)
     ]
-    plane = planes[int(torch.randint(len(planes), (), generator=generator))]
+    plane = planes[choose(len(planes), generator)]
     base = _variant(scene, plane, LEVELS[0], generator)
     # One level from each quarter of the range, so that a scene's correlation with the level always has a spread.
     quarter = len(LEVELS) // 4
-    drawn = [LEVELS[i * quarter + int(torch.randint(quarter, (), generator=generator))] for i in range(4)]
+    drawn = [LEVELS[i * quarter + choose(quarter, generator)] for i in range(4)]
     added = [replace(base, camera=replace(base.camera, bokeh=float(level))) for level in drawn]
     return with_benchmark_samples(scene, refocus, added)
 
@@ -187,18 +188,6 @@ def with_benchmark_samples(scene: Scene, refocus: Sequence[Variant], added: Sequ
 
 
 def _variant(scene: Scene, plane: float, level: float, generator: Generator) -> Variant:
-    focus = draw_focus_point(scene.disparity, plane, generator)
-    assert focus is not None, "the plane was found to hold something"
-    return Variant(Camera(focus, level), plane)
-
-
-def _distant_pair(planes: Sequence[float], generator: Generator) -> tuple[float, float]:
-    """Two planes at least a quarter of the range apart, or the two outermost where none are."""
-    distant = [(a, b) for a in planes for b in planes if abs(a - b) >= 0.25]
-    return distant[int(torch.randint(len(distant), (), generator=generator))] if distant else (planes[0], planes[-1])
-
-
-def _nearest_point(disparity_1HW: Tensor, plane: float) -> tuple[float, float]:
-    height, width = disparity_1HW.shape[1:]
-    nearest = int((disparity_1HW[0] - plane).abs().argmin())
-    return (nearest % width + 0.5) / width, (nearest // width + 0.5) / height
+    pixel = draw_in_focus(scene.disparity, plane, generator)
+    assert pixel is not None, "the plane was found to hold something"
+    return Variant(Camera(pixel_centre(pixel, scene.disparity), level), plane)

@@ -22,7 +22,9 @@ from diffcam.commands import simulate as command
 from diffcam.data.shards import read_shard, write_shard
 from diffcam.errors import DiffcamError
 from diffcam.photo import WRITABLE_SUFFIXES
-from diffcam.simulation.photographed.all_in_focus import REVIEW_PHOTOS, Sharpness, write_review
+from diffcam.simulation.photographed import review
+from diffcam.simulation.photographed.all_in_focus import Sharpness
+from diffcam.simulation.photographed.review import REVIEW_PHOTOS, write_review
 
 LAYERED = ("--size", "96", "--scenes", "6", "--scenes-per-shard", "2", "--variants", "2", "--quality", "90")
 
@@ -229,6 +231,7 @@ def test_review_writes_a_contact_sheet_and_no_shard(camera_folder: Path, capsys)
 
 
 def test_review_of_a_large_folder_shows_those_near_the_threshold(camera_folder: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(review, "REVIEW_PHOTOS", 2)
     monkeypatch.setattr(command, "REVIEW_PHOTOS", 2)
     sheet = camera_folder / "sheet.png"
     simulate(camera_folder / "photos", "--review", sheet, "--threshold", 0.2)
@@ -255,7 +258,7 @@ def test_a_review_that_cannot_be_written_is_refused_before_measuring(
     camera_folder: Path, monkeypatch, sheet: str, message: str
 ) -> None:
     (camera_folder / "old.png").write_bytes(b"mine")
-    monkeypatch.setattr(command, "open_photo", None)
+    monkeypatch.setattr(review, "open_photo", None)
     with pytest.raises(DiffcamError, match=message):
         simulate(camera_folder / "photos", "--review", camera_folder / sheet)
 

@@ -16,12 +16,12 @@ from PIL import Image
 from diffcam.commands import simulate as command
 from diffcam.data.shards import read_shard
 from diffcam.errors import DiffcamError
+from diffcam.simulation.layered.scenes import LayeredSource
 from diffcam.simulation.photographed.development import Development
 from diffcam.simulation.photographed.disparity_providers import EstimatedDisparity
 from diffcam.simulation.photographed.generated import GeneratedSource, read_prompts
-from diffcam.simulation.photographed.phone import merged_results
-from diffcam.simulation.sources import LayeredSource, PhotoFolder, check_photos
-from diffcam.simulation.textures.photos import list_photos
+from diffcam.simulation.photographed.source import merged_results
+from diffcam.simulation.textures.photos import PhotoFolder, check_photos, list_photos
 
 
 def simulate(*arguments: object) -> int:
@@ -110,7 +110,7 @@ def _left_is_near(image_B3HW: torch.Tensor) -> torch.Tensor:
 
 def test_generated_pictures_record_prompt_and_seed() -> None:
     development = Development(EstimatedDisparity(_left_is_near), source="ai", kind="ai")
-    source = GeneratedSource(("a cat", "a dog"), 5, _Photographer(), development, (64, 96), seed=2)
+    source = GeneratedSource(("a cat", "a dog"), 5, _Photographer(), development=development, size=(64, 96), seed=2)
     scenes = [source.scene(index) for index in range(len(source))]
     assert [scene.metadata["prompt"] for scene in scenes] == ["a cat", "a dog"] * 2 + ["a cat"]
     assert [scene.metadata["seed"] for scene in scenes] == [2_000_000 + index for index in range(5)]

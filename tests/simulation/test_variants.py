@@ -11,13 +11,12 @@ import torch
 from diffcam.camera import Camera, focus_pixel
 from diffcam.data.schema import Scene, Variant, decode_scene, encode_scene
 from diffcam.errors import DiffcamError
+from diffcam.grid import FOCUS_TOLERANCE
 from diffcam.kernels import render_bokeh
 from diffcam.simulation.jobs.writer import Rendering
 from diffcam.simulation.variants import (
-    FOCUS_TOLERANCE,
     Openings,
     draw_benchmark_samples,
-    draw_focus_point,
     draw_variants,
     full_grid,
     render_variants,
@@ -38,15 +37,6 @@ def scene() -> Scene:
 def disparity_at(scene: Scene, focus: tuple[float, float]) -> float:
     row, column = focus_pixel(focus, *scene.image.shape[1:])
     return float(scene.disparity[0, row, column])
-
-
-def test_focus_points_are_uniform_over_the_in_focus_set() -> None:
-    disparity = torch.tensor([[[0.5, 0.52, 0.54, 0.6], [0.49, 0.0, 1.0, 0.5]]])
-    source = generator()
-    points = Counter(draw_focus_point(disparity, 0.5, source, 0.03) for _ in range(2000))
-    assert set(points) == {(0.125, 0.25), (0.375, 0.25), (0.125, 0.75), (0.875, 0.75)}
-    assert all(abs(count - 500) < 90 for count in points.values())
-    assert draw_focus_point(disparity, 0.8, source, 0.03) is None
 
 
 def test_full_grid_is_21_planes_by_20_levels(scene: Scene) -> None:

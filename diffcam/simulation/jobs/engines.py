@@ -47,14 +47,9 @@ class LocalEngine:
 
     def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
         """See :class:`Engine`."""
-        return self._run_here(function, jobs) if self.workers == 1 else self._run_pool(function, jobs)
-
-    @staticmethod
-    def _run_here(function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
-        for job in jobs:
-            yield _with_one_thread(function, job)
-
-    def _run_pool(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        if self.workers == 1:
+            yield from (_with_one_thread(function, job) for job in jobs)
+            return
         waiting = dict(enumerate(jobs))
         for _ in range(self.retries + 1):
             # A forked child would inherit the thread pools of torch and numba in an unusable state.
@@ -141,9 +136,9 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     assert parent is not None, "runs in a child process"
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
+    def end_with_parent() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
-def _end_with(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()

@@ -13,6 +13,10 @@ from diffcam.files import unfinished
 from diffcam.simulation.jobs.writer import ShardRecord
 
 VERSION = 1
+"""Of the file's layout."""
+
+COUNTED = ("scenes", "images", "bytes")
+"""Fields of a record that the manifest sums over its shards."""
 
 
 @dataclass
@@ -30,7 +34,7 @@ class Manifest:
     records: dict[int, ShardRecord] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: Path, settings: Mapping[str, Any], force: bool = False, verify: bool = False) -> Manifest:
+    def open(cls, path: Path, settings: Mapping[str, Any], *, force: bool = False, verify: bool = False) -> Manifest:
         """Continue the manifest of an earlier run with the same settings, or begin one.
 
         Args:
@@ -80,13 +84,19 @@ class Manifest:
         self.records[record.start] = record
         self.write()
 
+    def summary(self) -> str:
+        """How much was made, in a line."""
+        records = self.records.values()
+        scenes, images, size = (sum(getattr(record, name) for record in records) for name in COUNTED)
+        return f"{self.path}: {scenes} scenes, {images} pictures, {size / 1e6:.1f} MB in {len(records)} shards"
+
     def write(self) -> None:
         """Write the file, whole or not at all."""
         shards = [self.records[start] for start in sorted(self.records)]
         content = {
             "version": VERSION,
             "settings": self.settings,
-            "counts": {name: sum(getattr(shard, name) for shard in shards) for name in ("scenes", "images", "bytes")},
+            "counts": {name: sum(getattr(shard, name) for shard in shards) for name in COUNTED},
             "skipped": sum(len(shard.skipped) for shard in shards),
             "shards": [asdict(shard) for shard in shards],
         }

@@ -23,6 +23,7 @@ class Progress:
         total: int,
         done: int,
         stream: TextIO,
+        *,
         clock: Callable[[], float] = time.monotonic,
         unit: str = "scenes",
     ) -> None:
@@ -47,18 +48,13 @@ class Progress:
         made = self.done - self._first
         seconds = max(self._clock() - self._began, 1e-9)
         rate = made / seconds
-        left = (self.total - self.done) / rate if rate > 0 else 0.0
-        text = f"{self.done}/{self.total} {self._unit}, {rate:.2f} {self._unit}/s, {_duration(left)} left"
+        minutes, rest = divmod(round((self.total - self.done) / rate if rate > 0 else 0.0), 60)
+        hours, minutes = divmod(minutes, 60)
+        left = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+        text = f"{self.done}/{self.total} {self._unit}, {rate:.2f} {self._unit}/s, {left} left"
         return f"{text}, {self.skipped} skipped" if self.skipped else text
 
     def close(self) -> None:
         """End the line."""
         if self._end == "\r":
             print(file=self._stream)
-
-
-def _duration(seconds: float) -> str:
-    """Hours, minutes and seconds in short."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

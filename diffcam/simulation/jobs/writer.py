@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene
@@ -14,9 +14,16 @@ from diffcam.data.shards import write_shard
 from diffcam.errors import DiffcamError
 from diffcam.files import file_sha256
 from diffcam.functional.bokeh import PAPER_GAMMA
+from diffcam.grid import LEVELS, PLANES
 from diffcam.simulation.neural import NeuralRenderer
 from diffcam.simulation.sources import Source
-from diffcam.simulation.variants import Openings, draw_benchmark_samples, draw_variants, full_grid, render_variants
+from diffcam.simulation.variants import (
+    MANIFEST_NUMBERS,
+    Openings,
+    draw_benchmark_samples,
+    draw_renditions,
+    render_variants,
+)
 
 
 @dataclass(frozen=True)
@@ -24,11 +31,12 @@ class Rendering:
     """What is added to each scene, and how it is stored.
 
     Args:
-        variants: Renditions a scene: 0 none, otherwise drawn from the grid; -1 the whole grid of 420.
+        variants: Renditions of each scene, with their pictures.
         benchmark: Add the ten benchmark samples; their renditions are rendered when read.
         seed: Of the draws.
         gamma: Of the renderer.
-        quality: JPEG quality; 0 writes PNG.
+        image_format: Of pictures: ``jpg`` or ``png``.
+        quality: Of JPEG, 1 to 100.
         device: Where to render.
         attribution: Licence and authors, kept in every scene.
         mode: Of the renderer.
@@ -36,10 +44,12 @@ class Rendering:
         network: Renders instead of the plain renderer, through round apertures.
     """
 
-    variants: int = 0
+    variants: int | Literal["grid"] = 0
+    _: KW_ONLY
     benchmark: bool = False
     seed: int = 0
     gamma: float = PAPER_GAMMA
+    image_format: Literal["jpg", "png"] = "jpg"
     quality: int = 95
     device: str = "cpu"
     attribution: str = ""
@@ -50,7 +60,7 @@ class Rendering:
     @property
     def images_per_scene(self) -> int:
         """Pictures that a scene stores, the original among them."""
-        return 421 if self.variants < 0 else 1 + self.variants
+        return 1 + (len(PLANES) * len(LEVELS) if self.variants == "grid" else self.variants)
 
     def complete(self, scene: Scene, index: int) -> Scene:
         """The scene with its variants or samples; a pure function of scene, index and settings.
@@ -64,19 +74,22 @@ class Rendering:
             return draw_benchmark_samples(scene, generator)
         if self.variants == 0 or scene.variants:
             return scene
-        drawn = full_grid(scene, generator) if self.variants < 0 else draw_variants(scene, self.variants, generator)
+        drawn = draw_renditions(scene, self.variants, generator)
         if self.openings != Openings():
             drawn = tuple(self.openings.fit(variant, generator) for variant in drawn)
-        return render_variants(scene, drawn, self.gamma, self.device, self.mode, self.network)
+        return render_variants(scene, drawn, gamma=self.gamma, device=self.device, mode=self.mode, network=self.network)
 
     def describe(self) -> dict[str, Any]:
-        """The settings, for the manifest; mode, openings and network only where they are not the usual ones.
+        """The settings, for the manifest, as the first release wrote them, so that its runs can be continued.
 
-        Runs from before there was a choice can then be continued.
+        The whole grid is -1, PNG is quality 0, and what was added since is there only where it is not the default.
         """
-        usual = Rendering()
-        later = {name for name in ("mode", "openings", "network") if getattr(self, name) == getattr(usual, name)}
-        settings = {name: value for name, value in asdict(self).items() if name not in later}
+        settings = asdict(self)
+        settings["variants"] = MANIFEST_NUMBERS.get(self.variants, self.variants)
+        settings["quality"] = 0 if settings.pop("image_format") == "png" else self.quality
+        for name in ("mode", "openings", "network"):
+            if getattr(self, name) == getattr(Rendering(), name):
+                del settings[name]
         return settings if self.network is None else settings | {"network": self.network.describe()}
 
 
@@ -87,6 +100,7 @@ class ShardJob:
     path: Path
     source: Source
     rendering: Rendering
+    _: KW_ONLY
     start: int
     stop: int
 
@@ -148,10 +162,8 @@ def make_shard(job: ShardJob) -> ShardRecord:
 
     for leftover in job.path.parent.glob(f".{job.path.name}.*.unfinished"):
         leftover.unlink(missing_ok=True)  # of a run that was killed
-    rendering = job.rendering
-    image_format = "jpg" if rendering.quality else "png"
     try:
-        sha256 = write_shard(job.path, scenes(), image_format, rendering.quality or 95)
+        sha256 = write_shard(job.path, scenes(), job.rendering.image_format, job.rendering.quality)
     except OSError as error:
         raise DiffcamError(
             f"{job.path}: cannot be written ({error.strerror}); make room, then run again: what is done is kept"
@@ -160,5 +172,13 @@ def make_shard(job: ShardJob) -> ShardRecord:
     if not written:
         job.path.unlink()
         sha256, size = "", 0
-    images = len(written) * (1 if rendering.benchmark else rendering.images_per_scene)
-    return ShardRecord(job.path.name, job.start, job.stop, len(written), images, size, sha256, tuple(skipped))
+    return ShardRecord(
+        name=job.path.name,
+        start=job.start,
+        stop=job.stop,
+        scenes=len(written),
+        images=len(written) * job.rendering.images_per_scene,
+        bytes=size,
+        sha256=sha256,
+        skipped=tuple(skipped),
+    )

@@ -8,9 +8,8 @@ larger and the lower, and the nearer covers the farther. These are the cues that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +17,53 @@ from torch.nn import functional as F
 
 from diffcam.data.schema import Scene
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.layered.silhouettes import HANGING, STANDING, Silhouette
-from diffcam.simulation.textures.photos import PhotoTextures, Textures
+from diffcam.simulation.layered.silhouettes import HANGING, STANDING, Silhouette, branch
+from diffcam.simulation.textures.photos import Textures
+
+# What scenes look like: pairs are the ends of a range, single words without a unit are probabilities. All were chosen
+# by eye; they are part of every layered scene, so that another value makes other shards.
+
+HORIZON = (0.2, 0.6)
+"""Row of the horizon, as a share of the frame's height."""
+
+OUTDOORS = 0.6
+"""Scenes whose backdrop is infinitely far."""
+
+WALL = (0.1, 0.4)
+"""Disparity of a backdrop that is not, in units of the ground's at the lower edge."""
+
+TILTED, TILT = 0.5, 0.06
+"""Scenes whose backdrop is turned about the vertical, and the most that its disparity changes to either side."""
+
+GROUND, TEXTURED_GROUND = 0.85, 0.7
+"""Scenes that have a ground, and grounds with a surface of their own."""
 
 FAR_GROUND = 0.04
-"""Ground nearer to the horizon than this share of its depth in the frame is left to the backdrop."""
+"""Disparity below which the ground is left to the backdrop: rows next to the horizon show it from too far away."""
+
+NEARNESS, NEARNESS_POWER = (0.05, 1.0), 1.2
+"""How far objects are from the backdrop to :data:`NEAREST`; the power makes far ones more common."""
+
+NEAREST = 1.25
+"""Largest disparity of an object in units of the ground's at the lower edge, so that feet may lie below the frame."""
+
+IN_FRONT, IN_FRONT_NEARNESS = 0.35, (0.9, 1.4)
+"""Scenes with one more object before everything, and its nearness."""
+
+STANDING_HEIGHT, STANDING_WIDTH = (0.35, 1.5), (0.45, 1.3)
+"""Of an object on the ground: height in heights of the camera, and width over height."""
+
+HANGING_HEIGHT, HANGING_WIDTH = (0.35, 0.75), (0.7, 1.4)
+"""Of an object without ground: height at disparity 1 as a share of the frame's, and width over height."""
+
+BRIGHTNESS, TINT, SIDE_LIGHT = (0.75, 1.1), (0.8, 1.2), 0.25
+"""Factors on an object's display values: on all, on each of red, green and blue, and the change to its sides."""
+
+RELIEF = 0.05
+"""Most that an object's middle is nearer than its rim, as a share of its disparity."""
+
+SHADE = 0.45
+"""Share of the light that an object takes from the ground at its foot."""
 
 
 @dataclass(frozen=True)
@@ -43,158 +84,38 @@ class Layer:
     disparity: np.ndarray
 
 
-def composite(colour: np.ndarray, disparity: np.ndarray, layers: Sequence[Layer]) -> None:
-    """Paint layers over a picture in place, in the order given (far to near).
+def composite(colour: np.ndarray, disparity: np.ndarray, layer: Layer) -> None:
+    """Paint a layer over a picture in place; scenes are painted from far to near.
 
     Colours mix by alpha; disparity does not mix, an object owns the pixels that it covers by half or more.
 
     Args:
         colour: float32 (H, W, 3).
         disparity: float32 (H, W).
-        layers: What to paint.
+        layer: What to paint.
     """
     height, width = disparity.shape
-    for layer in layers:
-        y0, x0 = max(layer.top, 0), max(layer.left, 0)
-        y1, x1 = min(layer.top + layer.alpha.shape[0], height), min(layer.left + layer.alpha.shape[1], width)
-        if y1 <= y0 or x1 <= x0:
-            continue
-        frame = np.s_[y0:y1, x0:x1]
-        box = np.s_[y0 - layer.top : y1 - layer.top, x0 - layer.left : x1 - layer.left]
-        alpha = layer.alpha[box][..., None]
-        colour[frame] = alpha * layer.colour[box] + (1 - alpha) * colour[frame]
-        disparity[frame] = np.where(layer.alpha[box] >= 0.5, layer.disparity[box], disparity[frame])
-
-
-class LayeredScenes:
-    """An endless sequence of layered scenes; scene ``i`` depends on (textures, size, seed, i) alone.
-
-    Args:
-        textures: Where surfaces come from.
-        size: Height and width of the scenes in pixels.
-        seed: Names the sequence.
-        objects: Least and most objects in a scene.
-        kind: ``Scene.kind`` of what is made: "photo" or "ai".
-    """
-
-    def __init__(
-        self,
-        textures: Textures,
-        size: tuple[int, int] = (384, 384),
-        seed: int = 0,
-        objects: tuple[int, int] = (4, 9),
-        kind: str = "photo",
-    ) -> None:
-        self.textures = textures
-        self.size = size
-        self.seed = seed
-        self.objects = objects
-        self.kind = kind
-
-    @classmethod
-    def from_folder(cls, folder: str | Path, size: tuple[int, int] = (384, 384), seed: int = 0) -> LayeredScenes:
-        """Layered scenes made of the photos below a folder, which are all opened here."""
-        return cls(PhotoTextures.from_folder(folder, short_side=2 * min(size)), size, seed)
-
-    def __getitem__(self, index: int) -> Scene:
-        """Scene number ``index``, any non-negative integer."""
-        colour, disparity = self.draw(Draws("layered", self.seed, index))
-        return Scene(
-            key=f"{index:06d}",
-            image=torch.from_numpy(colour).permute(2, 0, 1).contiguous(),
-            disparity=torch.from_numpy(disparity)[None],
-            source="layered",
-            kind=self.kind,
-            metadata={"seed": self.seed, "index": index},
-        )
-
-    def draw(self, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-        """Colours float32 (H, W, 3) and disparity float32 (H, W), both in [0, 1]; disparity reaches 0 and 1."""
-        stage = _Stage.draw(draws, self.size[0])
-        colour, disparity = self._background(draws, stage)
-        nearness = np.sort(draws.uniforms((draws.integer(*self.objects),), 0.05, 1.0) ** 1.2)
-        for near in nearness:
-            if stage.has_ground:
-                layer = self._standing(draws, stage, float(near))
-                _shade_ground(colour, layer)
-            else:
-                layer = self._hanging(draws, stage, float(near))
-            composite(colour, disparity, [layer])
-        if draws.chance(0.35):
-            composite(colour, disparity, [self._hanging(draws, stage, draws.uniform(0.9, 1.4))])
-        disparity -= disparity.min()
-        disparity /= max(float(disparity.max()), 1e-6)
-        return colour, disparity
-
-    def _background(self, draws: Draws, stage: _Stage) -> tuple[np.ndarray, np.ndarray]:
-        """Backdrop with, in most scenes, a ground before it."""
-        height, width = self.size
-        colour = self.textures.backdrop(draws, height, width).astype(np.float32) / 255
-        below = np.clip((np.arange(height, dtype=np.float32) + 0.5 - stage.horizon) / stage.depth, 0, None)
-        tilt = draws.uniform(-0.06, 0.06) if draws.chance(0.5) else 0.0
-        backdrop = stage.backdrop + abs(tilt) + tilt * np.linspace(-1, 1, width, dtype=np.float32)
-        if not stage.has_ground:
-            return colour, np.broadcast_to(backdrop, (height, width)).astype(np.float32).copy()
-        ground = below[:, None] >= np.maximum(backdrop, FAR_GROUND)[None]
-        disparity = np.where(ground, below[:, None], backdrop[None]).astype(np.float32)
-        if stage.textured:
-            surface = self.textures.surface(draws, height, width).astype(np.float32) / 255
-            colour = np.where(ground[..., None], _ground_colour(surface, stage, height, width), colour)
-        return colour, disparity
-
-    def _standing(self, draws: Draws, stage: _Stage, near: float) -> Layer:
-        """An object on the ground; ``near`` in (0, 1] is its disparity relative to the ground's at the lower edge."""
-        near = stage.backdrop + max(near, FAR_GROUND) * (1.25 - stage.backdrop)
-        tall = draws.uniform(0.35, 1.5)
-        box_height = max(6, round(tall * near * stage.depth))
-        box_width = max(4, round(box_height * draws.uniform(0.45, 1.3)))
-        foot = stage.horizon + near * stage.depth
-        left = round(draws.uniform(0.0, 1.0) * self.size[1] - box_width / 2)
-        return self._layer(draws, draws.choice(STANDING), near, (round(foot) - box_height, left, box_height, box_width))
-
-    def _hanging(self, draws: Draws, stage: _Stage, near: float) -> Layer:
-        """An object that reaches into the frame or floats in it, the larger the nearer."""
-        height, width = self.size
-        near = stage.backdrop + near * (1.25 - stage.backdrop)
-        box_height = max(8, round(height * near * draws.uniform(0.35, 0.75)))
-        box_width = max(8, round(box_height * draws.uniform(0.7, 1.4)))
-        silhouette = draws.choice(HANGING)
-        top = round(draws.uniform(0.05, 0.95) * height - box_height / 2)
-        if silhouette is HANGING[0]:
-            left = -round(0.05 * box_width)
-        else:
-            left = round(draws.uniform(0, 1) * width - box_width / 2)
-        layer = self._layer(draws, silhouette, near, (top, left, box_height, box_width))
-        if silhouette is HANGING[0] and draws.chance(0.5):
-            return Layer(
-                top,
-                width - box_width + round(0.05 * box_width),
-                *(part[:, ::-1] for part in (layer.colour, layer.alpha, layer.disparity)),
-            )
-        return layer
-
-    def _layer(self, draws: Draws, silhouette: Silhouette, near: float, box: tuple[int, int, int, int]) -> Layer:
-        """Cut a silhouette out of a surface, light it and give it a slight relief."""
-        top, left, height, width = box
-        alpha = silhouette(draws, height, width)
-        colour = self.textures.surface(draws, height, width).astype(np.float32) / 255
-        across = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
-        tint = draws.uniform(0.75, 1.1) * draws.uniforms((3,), 0.8, 1.2).astype(np.float32)
-        light = tint * (1 + draws.uniform(-0.25, 0.25) * across)
-        bulge = draws.uniform(0.0, 0.05) * near * np.sqrt(np.clip(1 - across[..., 0] ** 2, 0, 1))
-        disparity = np.broadcast_to(np.float32(near) + bulge, (height, width)).astype(np.float32)
-        return Layer(top, left, np.clip(colour * light, 0, 1).astype(np.float32), alpha, disparity)
+    y0, x0 = max(layer.top, 0), max(layer.left, 0)
+    y1, x1 = min(layer.top + layer.alpha.shape[0], height), min(layer.left + layer.alpha.shape[1], width)
+    if y1 <= y0 or x1 <= x0:
+        return
+    frame = np.s_[y0:y1, x0:x1]
+    box = np.s_[y0 - layer.top : y1 - layer.top, x0 - layer.left : x1 - layer.left]
+    alpha = layer.alpha[box][..., None]
+    colour[frame] = alpha * layer.colour[box] + (1 - alpha) * colour[frame]
+    disparity[frame] = np.where(layer.alpha[box] >= 0.5, layer.disparity[box], disparity[frame])
 
 
 @dataclass(frozen=True)
-class _Stage:
+class Stage:
     """Where the ground lies in a frame.
 
     Args:
         horizon: Row of the horizon in pixels.
-        depth: Pixels from the horizon to the lower edge: disparity 1 before normalisation.
+        depth: Pixels from the horizon to the lower edge. The ground there is the unit of disparity until a scene's
+            disparity is scaled to [0, 1].
         backdrop: Disparity of what stands behind everything: 0 outdoors, larger for a wall.
-        has_ground: False where all is seen from so far above or below that no ground is in the frame.
+        has_ground: False where no ground is in the frame.
         textured: The ground has a surface of its own, in perspective; otherwise it is the lower part of the backdrop.
     """
 
@@ -205,13 +126,134 @@ class _Stage:
     textured: bool
 
     @classmethod
-    def draw(cls, draws: Draws, height: int) -> _Stage:
-        horizon = draws.uniform(0.2, 0.6) * height
-        backdrop = 0.0 if draws.chance(0.6) else draws.uniform(0.1, 0.4)
-        return cls(horizon, height - horizon, backdrop, draws.chance(0.85), draws.chance(0.7))
+    def draw(cls, draws: Draws, height: int) -> Stage:
+        """The ground of a scene in a frame of a height in pixels."""
+        horizon = draws.uniform(*HORIZON) * height
+        backdrop = 0.0 if draws.chance(OUTDOORS) else draws.uniform(*WALL)
+        return cls(
+            horizon=horizon,
+            depth=height - horizon,
+            backdrop=backdrop,
+            has_ground=draws.chance(GROUND),
+            textured=draws.chance(TEXTURED_GROUND),
+        )
 
 
-def _ground_colour(surface: np.ndarray, stage: _Stage, height: int, width: int) -> np.ndarray:
+@dataclass(frozen=True)
+class LayeredSource:
+    """Layered scenes, as many as asked for; scene ``i`` depends on the other settings and i alone.
+
+    Args:
+        textures: Where surfaces come from: :class:`PhotoFolder` or :class:`ProceduralTextures`.
+        count: How many scenes.
+        size: Height and width in pixels.
+        seed: Names the sequence.
+        kind: ``Scene.kind``: ``photo`` for surfaces that are photos, otherwise ``ai``.
+        objects: Least and most objects in a scene.
+    """
+
+    textures: Textures
+    count: int
+    size: tuple[int, int] = (512, 512)
+    _: KW_ONLY
+    seed: int = 0
+    kind: str = "photo"
+    objects: tuple[int, int] = (4, 9)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def scene(self, index: int) -> Scene:
+        """Scene ``index``; its disparity reaches 0 and 1."""
+        colour, disparity = self.draw(Draws("layered", self.seed, index))
+        return Scene(
+            key=f"{index:06d}",
+            image=torch.from_numpy(colour).permute(2, 0, 1).contiguous(),
+            disparity=torch.from_numpy(disparity)[None],
+            source="layered",
+            kind=self.kind,
+            metadata={"seed": self.seed, "index": index},
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Textures and settings; not the count, so that a run can be continued to more scenes."""
+        settings = {"type": "layered", "size": list(self.size), "seed": self.seed, "kind": self.kind}
+        return settings | self.textures.describe()
+
+    def draw(self, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+        """Colours float32 (H, W, 3) and disparity float32 (H, W), both in [0, 1]; disparity reaches 0 and 1."""
+        stage = Stage.draw(draws, self.size[0])
+        colour, disparity = self._background(draws, stage)
+        nearness = np.sort(draws.uniforms((draws.integer(*self.objects),), *NEARNESS) ** NEARNESS_POWER)
+        for near in nearness:
+            layer = (self._standing if stage.has_ground else self._hanging)(draws, stage, float(near))
+            if stage.has_ground:
+                _shade_ground(colour, layer)
+            composite(colour, disparity, layer)
+        if draws.chance(IN_FRONT):
+            composite(colour, disparity, self._hanging(draws, stage, draws.uniform(*IN_FRONT_NEARNESS)))
+        disparity -= disparity.min()
+        disparity /= max(float(disparity.max()), 1e-6)
+        return colour, disparity
+
+    def _background(self, draws: Draws, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
+        """Backdrop with, in most scenes, a ground before it."""
+        height, width = self.size
+        colour = self.textures.backdrop(draws, height, width).astype(np.float32) / 255
+        below = np.clip((np.arange(height, dtype=np.float32) + 0.5 - stage.horizon) / stage.depth, 0, None)
+        tilt = draws.uniform(-TILT, TILT) if draws.chance(TILTED) else 0.0
+        backdrop = stage.backdrop + abs(tilt) + tilt * np.linspace(-1, 1, width, dtype=np.float32)
+        if not stage.has_ground:
+            return colour, np.broadcast_to(backdrop, (height, width)).astype(np.float32).copy()
+        ground = below[:, None] >= np.maximum(backdrop, FAR_GROUND)[None]
+        disparity = np.where(ground, below[:, None], backdrop[None]).astype(np.float32)
+        if stage.textured:
+            surface = self.textures.surface(draws, height, width).astype(np.float32) / 255
+            colour = np.where(ground[..., None], _ground_colour(surface, stage, height, width), colour)
+        return colour, disparity
+
+    def _standing(self, draws: Draws, stage: Stage, near: float) -> Layer:
+        """An object on the ground; ``near`` in (0, 1] is how far it is from the backdrop to :data:`NEAREST`."""
+        near = stage.backdrop + max(near, FAR_GROUND) * (NEAREST - stage.backdrop)
+        box_height = max(6, round(draws.uniform(*STANDING_HEIGHT) * near * stage.depth))
+        box_width = max(4, round(box_height * draws.uniform(*STANDING_WIDTH)))
+        foot = stage.horizon + near * stage.depth
+        left = round(draws.uniform(0.0, 1.0) * self.size[1] - box_width / 2)
+        return self._layer(
+            draws, draws.choice(STANDING), near, box=(round(foot) - box_height, left, box_height, box_width)
+        )
+
+    def _hanging(self, draws: Draws, stage: Stage, near: float) -> Layer:
+        """An object that reaches into the frame from a side or floats in it, the larger the nearer."""
+        height, width = self.size
+        near = stage.backdrop + near * (NEAREST - stage.backdrop)
+        box_height = max(8, round(height * near * draws.uniform(*HANGING_HEIGHT)))
+        box_width = max(8, round(box_height * draws.uniform(*HANGING_WIDTH)))
+        silhouette = draws.choice(HANGING)
+        top = round(draws.uniform(0.05, 0.95) * height - box_height / 2)
+        if silhouette is not branch:
+            left = round(draws.uniform(0, 1) * width - box_width / 2)
+            return self._layer(draws, silhouette, near, box=(top, left, box_height, box_width))
+        layer = self._layer(draws, silhouette, near, box=(top, -round(0.05 * box_width), box_height, box_width))
+        if not draws.chance(0.5):
+            return layer
+        from_right = (part[:, ::-1] for part in (layer.colour, layer.alpha, layer.disparity))
+        return Layer(top, width - box_width - layer.left, *from_right)
+
+    def _layer(self, draws: Draws, silhouette: Silhouette, near: float, *, box: tuple[int, int, int, int]) -> Layer:
+        """Cut a silhouette out of a surface, light it, give it a slight relief; ``box`` is top, left, height, width."""
+        top, left, height, width = box
+        alpha = silhouette(draws, height, width)
+        colour = self.textures.surface(draws, height, width).astype(np.float32) / 255
+        across = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
+        tint = draws.uniform(*BRIGHTNESS) * draws.uniforms((3,), *TINT).astype(np.float32)
+        light = tint * (1 + draws.uniform(-SIDE_LIGHT, SIDE_LIGHT) * across)
+        bulge = draws.uniform(0.0, RELIEF) * near * np.sqrt(np.clip(1 - across[..., 0] ** 2, 0, 1))
+        disparity = np.broadcast_to(np.float32(near) + bulge, (height, width)).astype(np.float32)
+        return Layer(top, left, np.clip(colour * light, 0, 1).astype(np.float32), alpha, disparity)
+
+
+def _ground_colour(surface: np.ndarray, stage: Stage, height: int, width: int) -> np.ndarray:
     """A surface seen in perspective, (height, width, 3); each row reads the texture level that it can resolve."""
     below = np.clip(np.arange(height) + 0.5 - stage.horizon, FAR_GROUND * stage.depth, None)
     distance = stage.depth / below
@@ -242,4 +284,4 @@ def _shade_ground(colour: np.ndarray, layer: Layer) -> None:
         return
     y = (np.arange(y0, y1, dtype=np.float32)[:, None] - foot) / radius_y
     x = (np.arange(x0, x1, dtype=np.float32)[None] - middle) / radius_x
-    colour[y0:y1, x0:x1] *= 1 - 0.45 * np.exp(-2 * (x * x + y * y))[..., None]
+    colour[y0:y1, x0:x1] *= 1 - SHADE * np.exp(-2 * (x * x + y * y))[..., None]

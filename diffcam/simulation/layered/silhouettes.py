@@ -44,6 +44,12 @@ class _Canvas:
         return np.asarray(self.mask.reduce(SUPERSAMPLING), dtype=np.float32) / 255
 
 
+def _fill(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    canvas = _Canvas(height, width)
+    canvas.polygon(points)
+    return canvas.alpha()
+
+
 def blob(draws: Draws, height: int, width: int) -> np.ndarray:
     """A smooth closed outline: a circle whose radius wavers in a few low frequencies."""
     angle = np.linspace(0, 2 * math.pi, 120, endpoint=False)
@@ -52,10 +58,7 @@ def blob(draws: Draws, height: int, width: int) -> np.ndarray:
     phase = draws.uniforms((5,), 0.0, 2 * math.pi)
     radius = 1 + (amplitude * np.cos(angle[:, None] * order + phase)).sum(1)
     points = np.stack([np.cos(angle), np.sin(angle)], 1) * radius[:, None]
-    low, high = points.min(0), points.max(0)
-    canvas = _Canvas(height, width)
-    canvas.polygon((points - low) / (high - low))
-    return canvas.alpha()
+    return _fill((points - points.min(0)) / np.ptp(points, 0), height, width)
 
 
 def vase(draws: Draws, height: int, width: int) -> np.ndarray:
@@ -67,9 +70,7 @@ def vase(draws: Draws, height: int, width: int) -> np.ndarray:
     profile = np.convolve(np.pad(profile, 6, mode="edge"), np.hanning(13) / np.hanning(13).sum(), mode="valid")
     profile = 0.5 * profile / profile.max()
     left, right = np.stack([0.5 - profile, rows], 1), np.stack([0.5 + profile, rows], 1)
-    canvas = _Canvas(height, width)
-    canvas.polygon(np.concatenate([left, right[::-1]]))
-    return canvas.alpha()
+    return _fill(np.concatenate([left, right[::-1]]), height, width)
 
 
 def polygon(draws: Draws, height: int, width: int) -> np.ndarray:
@@ -81,10 +82,7 @@ def polygon(draws: Draws, height: int, width: int) -> np.ndarray:
     base = np.array([[points[:, 0].max(), 0.0], [points[:, 0].min(), 0.0]])
     base[:, 0] *= draws.uniform(0.5, 1.0)
     points = np.concatenate([points, base])
-    low, high = points.min(0), points.max(0)
-    canvas = _Canvas(height, width)
-    canvas.polygon((points - low) / (high - low))
-    return canvas.alpha()
+    return _fill((points - points.min(0)) / np.ptp(points, 0), height, width)
 
 
 def tree(draws: Draws, height: int, width: int) -> np.ndarray:
@@ -92,9 +90,8 @@ def tree(draws: Draws, height: int, width: int) -> np.ndarray:
     canvas = _Canvas(height, width)
     trunk = draws.uniform(0.03, 0.07)
     lean = draws.uniform(-0.06, 0.06)
-    canvas.polygon(
-        np.array([[0.5 - trunk, 1.0], [0.5 + trunk, 1.0], [0.5 + lean + 0.01, 0.3], [0.5 + lean - 0.01, 0.3]])
-    )
+    top = 0.5 + lean
+    canvas.polygon(np.array([[0.5 - trunk, 1.0], [0.5 + trunk, 1.0], [top + 0.01, 0.3], [top - 0.01, 0.3]]))
     for x, y, size in draws.uniforms((draws.integer(14, 40), 3)):
         radius = 0.05 + 0.11 * size
         spread = (0.5 - radius) * math.sqrt(max(0.0, 1 - (2 * y - 1) ** 2))
@@ -121,18 +118,9 @@ def fence(draws: Draws, height: int, width: int) -> np.ndarray:
     bars = draws.integer(3, 9)
     thickness = draws.uniform(0.1, 0.35) / bars
     for place in (np.arange(bars) + 0.5) / bars:
-        top = draws.uniform(0.0, 0.08)
-        canvas.polygon(
-            np.array(
-                [
-                    [place - thickness, 1],
-                    [place - thickness, top + 0.05],
-                    [place, top],
-                    [place + thickness, top + 0.05],
-                    [place + thickness, 1],
-                ]
-            )
-        )
+        top, left, right = draws.uniform(0.0, 0.08), place - thickness, place + thickness
+        shoulder = top + 0.05
+        canvas.polygon(np.array([[left, 1], [left, shoulder], [place, top], [right, shoulder], [right, 1]]))
     for rail in (draws.uniform(0.15, 0.3), draws.uniform(0.6, 0.8)):
         half = draws.uniform(0.015, 0.035)
         canvas.polygon(np.array([[0, rail - half], [1, rail - half], [1, rail + half], [0, rail + half]]))

@@ -7,12 +7,9 @@ while a tile without contrast, such as sky, says nothing either way and is left 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,10 +20,6 @@ ANALYSIS_SHORT_SIDE = 512
 
 DEFAULT_THRESHOLD = 0.2
 """Least sharpness of a tile: 95 % of tiles under a Gaussian blur of 1.5 pixels lie below 0.185 (``docs/log.md``)."""
-
-
-REVIEW_PHOTOS = 400
-"""Photos on a contact sheet: 67 rows of 240 pixels are as high as the narrowest of the formats allows."""
 
 
 @dataclass(frozen=True)
@@ -78,70 +71,13 @@ def _tile_deviation(response_B1HW: Tensor, tile: int) -> Tensor:
     return mean_square[0, 0].clamp(min=0).sqrt()
 
 
-class AllInFocus:
-    """Decides whether a photograph is in focus everywhere.
-
-    Args:
-        threshold: Least sharpness of every tile that has contrast.
-        tile: Side of a tile in pixels at a 512-pixel short side.
-        contrast: See :func:`tile_sharpness`.
-    """
-
-    def __init__(self, threshold: float = DEFAULT_THRESHOLD, tile: int = 64, contrast: float = 0.003) -> None:
-        self.threshold = threshold
-        self.tile = tile
-        self.contrast = contrast
-
-    def measure(self, image_3HW: Tensor) -> Sharpness:
-        """Sharpness of a photo ``(3, H, W)``, judged at a 512-pixel short side."""
-        scale = ANALYSIS_SHORT_SIDE / min(image_3HW.shape[1:])
-        if scale < 1:
-            size = [round(side * scale) for side in image_3HW.shape[1:]]
-            image_3HW = F.interpolate(image_3HW[None], size, mode="bilinear", antialias=True)[0]
-        tiles = tile_sharpness(image_3HW, self.tile, self.contrast)
-        judged = tiles[~tiles.isnan()]
-        score = float(judged.min()) if judged.numel() else 0.0
-        return Sharpness(score, tiles, min(1.0, self.tile / min(image_3HW.shape[1:])))
-
-    def __call__(self, image_3HW: Tensor) -> bool:
-        """Whether every tile of a photo ``(3, H, W)`` that has contrast is sharp."""
-        return self.measure(image_3HW).score >= self.threshold
-
-
-def write_review(
-    path: str | Path, photos: Iterable[tuple[str, Image.Image, Sharpness]], threshold: float, side: int = 240
-) -> None:
-    """Write a contact sheet for inspection by eye: sharpest first, accepted framed green, rejected red, with scores.
-
-    Tiles below the threshold are crossed out on the photo, so that the sheet shows why one was rejected.
-
-    Args:
-        path: Image file to write.
-        photos: Name, picture and measurement of each; at most :data:`REVIEW_PHOTOS`.
-        threshold: As the filter's.
-        side: Pixels of a photo's longer side on the sheet.
-    """
-    ranked = sorted(photos, key=lambda item: -item[2].score)
-    columns = min(6, max(1, len(ranked)))
-    sheet = Image.new("RGB", (columns * side, -(-max(1, len(ranked)) // columns) * side), "black")
-    for position, (name, picture, sharpness) in enumerate(ranked):
-        cell = _review_cell(name, picture, sharpness, threshold, side)
-        sheet.paste(cell, ((position % columns) * side, position // columns * side))
-    sheet.save(path)
-
-
-def _review_cell(name: str, picture: Image.Image, sharpness: Sharpness, threshold: float, side: int) -> Image.Image:
-    cell = Image.new("RGB", (side, side), "black")
-    small = picture.copy()
-    small.thumbnail((side - 8, side - 20))
-    draw = ImageDraw.Draw(small)
-    step = sharpness.tile * min(small.size)
-    for row, column in torch.nonzero(sharpness.tiles < threshold).tolist():
-        x, y = column * step, row * step
-        draw.line([(x, y), (x + step, y + step)], fill="red", width=1)
-    colour = "lime" if sharpness.score >= threshold else "red"
-    cell.paste(small, (4, 4))
-    frame = ImageDraw.Draw(cell)
-    frame.rectangle([1, 1, side - 2, side - 2], outline=colour, width=2)
-    frame.text((6, side - 15), f"{sharpness.score:.3f} {name}"[: side // 6], fill=colour)
-    return cell
+def measure_sharpness(image_3HW: Tensor, *, tile: int = 64, contrast: float = 0.003) -> Sharpness:
+    """Sharpness of a photo ``(3, H, W)`` in [0, 1], judged at a 512-pixel short side; see :func:`tile_sharpness`."""
+    scale = ANALYSIS_SHORT_SIDE / min(image_3HW.shape[1:])
+    if scale < 1:
+        size = [round(side * scale) for side in image_3HW.shape[1:]]
+        image_3HW = F.interpolate(image_3HW[None], size, mode="bilinear", antialias=True)[0]
+    tiles = tile_sharpness(image_3HW, tile, contrast)
+    judged = tiles[~tiles.isnan()]
+    score = float(judged.min()) if judged.numel() else 0.0
+    return Sharpness(score, tiles, min(1.0, tile / min(image_3HW.shape[1:])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from diffcam.data.schema import Scene
 from diffcam.errors import DiffcamError
-from diffcam.simulation.photographed.all_in_focus import DEFAULT_THRESHOLD, AllInFocus
+from diffcam.simulation.photographed.all_in_focus import DEFAULT_THRESHOLD, measure_sharpness
 from diffcam.simulation.photographed.disparity_providers import DisparityProvider
 
 
@@ -23,18 +23,19 @@ class Development:
     Args:
         disparity: Where disparity comes from: a folder of maps, or an estimator.
         short_side: Photos are shrunk to this short side in pixels, never enlarged.
-        threshold: Least sharpness of every tile, see :class:`AllInFocus`; 0 takes every photo.
+        threshold: Least sharpness of every tile, see :func:`measure_sharpness`; 0 takes every photo.
         source: ``Scene.source``: camera, phone or ai.
         kind: ``Scene.kind``: photo or ai.
     """
 
     disparity: DisparityProvider
+    _: KW_ONLY
     short_side: int = 512
     threshold: float = DEFAULT_THRESHOLD
     source: str = "camera"
     kind: str = "photo"
 
-    def scene(self, index: int, path: Path, image_3HW: Tensor, metadata: Mapping[str, Any]) -> Scene:
+    def scene(self, index: int, path: Path, image_3HW: Tensor, *, metadata: Mapping[str, Any]) -> Scene:
         """Scene ``index`` of a photo.
 
         Args:
@@ -46,7 +47,7 @@ class Development:
         Raises:
             DiffcamError: If the photo is not in focus everywhere or has no disparity.
         """
-        sharpness = AllInFocus().measure(image_3HW).score
+        sharpness = measure_sharpness(image_3HW).score
         if sharpness < self.threshold:
             raise DiffcamError(
                 f"{path}: not in focus everywhere (sharpness {sharpness:.3f}, wanted {self.threshold:g})"

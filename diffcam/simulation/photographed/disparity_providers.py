@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,6 +39,7 @@ class DisparityFolder:
 
     photos: Path
     folder: Path
+    _: KW_ONLY
     inverse: bool = False
     fill_holes: bool = False
 

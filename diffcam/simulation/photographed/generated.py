@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class GeneratedSource:
     prompts: tuple[str, ...]
     count: int
     photographer: FluxPhotographer
+    _: KW_ONLY
     development: Development
     size: tuple[int, int] = (512, 512)
     seed: int = 0
@@ -59,7 +60,7 @@ class GeneratedSource:
         prompt, seed = self.prompts[index % len(self.prompts)], self.seed * 1_000_000 + index
         image = self.photographer(prompt, seed, self.size)
         metadata = {"prompt": prompt, "seed": seed, "generator": self.photographer.describe()}
-        return self.development.scene(index, Path(f"picture {index} ({prompt[:40]!r})"), image, metadata)
+        return self.development.scene(index, Path(f"picture {index} ({prompt[:40]!r})"), image, metadata=metadata)
 
     def describe(self) -> dict[str, Any]:
         """The prompts' hash, the generator and the settings."""

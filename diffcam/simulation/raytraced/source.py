@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from diffcam.camera import ThinLens
 from diffcam.data.randomness import derived_generator
-from diffcam.data.schema import Scene, Variant
+from diffcam.data.schema import Scene
 from diffcam.functional.bokeh import DISPLAY_GAMMA
 from diffcam.simulation.draws import Draws
 from diffcam.simulation.raytraced.raytracer import RayTracer
 from diffcam.simulation.raytraced.staging import draw_staging
-from diffcam.simulation.sources import DescribedTextures
-from diffcam.simulation.variants import draw_variants, full_grid
+from diffcam.simulation.textures.photos import Textures
+from diffcam.simulation.variants import MANIFEST_NUMBERS, Renditions, draw_renditions
 
 SENSOR = 24.0
 """Millimetres of the sensor's short side, for the record: in pictures only its ratio to the image distance counts."""
@@ -48,7 +48,7 @@ class DepthRange:
 
 
 def exposure(light_HW3: np.ndarray) -> float:
-    """The factor that leaves 3 % of a picture's pixels brighter than 0.85 in linear light."""
+    """The factor that leaves 3 % of a picture's pixels brighter than 0.85 in linear light: lamps and gloss clip."""
     return 0.85 / max(float(np.quantile(light_HW3.mean(-1), 0.97)), 1e-6)
 
 
@@ -67,16 +67,17 @@ class RaytracedSource:
         tracer: Variant of Mitsuba, see :func:`choose_variant`; scenes of different ones differ in their noise.
         size: Height and width in pixels.
         seed: Names the sequence.
-        renditions: Lens pictures a scene, drawn from the paper's grid; -1: all 420 of it.
+        renditions: Lens pictures of a scene.
         samples: Rays a pixel.
     """
 
-    textures: DescribedTextures
+    textures: Textures
     count: int
     tracer: str
+    _: KW_ONLY
     size: tuple[int, int] = (512, 512)
     seed: int = 0
-    renditions: int = 0
+    renditions: Renditions = 0
     samples: int = 64
 
     def __len__(self) -> int:
@@ -98,18 +99,16 @@ class RaytracedSource:
             metadata={"seed": self.seed, "index": index, "samples": self.samples, **placed},
         )
         variants = []
-        for number, variant in enumerate(self._draw(scene, index)):
+        drawn = draw_renditions(scene, self.renditions, derived_generator("variants", self.seed, index))
+        for number, variant in enumerate(drawn):
             lens = between.lens(variant.camera.bokeh, variant.focus_disparity, view.framing)
             picture = develop(tracer.photograph(view, lens, self.samples, seed=number + 1) * scale)
             variants.append(replace(variant, image=picture))
         return replace(scene, variants=tuple(variants))
 
-    def _draw(self, scene: Scene, index: int) -> tuple[Variant, ...]:
-        generator = derived_generator("variants", self.seed, index)
-        return full_grid(scene, generator) if self.renditions < 0 else draw_variants(scene, self.renditions, generator)
-
     def describe(self) -> dict[str, Any]:
         """Textures, settings and the ray tracer's version; not the count, so that a run can be continued."""
         settings = {"type": "raytraced", "size": list(self.size), "seed": self.seed, "samples": self.samples}
-        settings |= {"renditions": self.renditions, "tracer": self.tracer, "mitsuba": version("mitsuba")}
+        number = MANIFEST_NUMBERS.get(self.renditions, self.renditions)
+        settings |= {"renditions": number, "tracer": self.tracer, "mitsuba": version("mitsuba")}
         return settings | self.textures.describe()

@@ -17,8 +17,32 @@ from diffcam.simulation.raytraced.meshes import Point, crate, fence, floor, gras
 from diffcam.simulation.raytraced.raytracer import Ball, Part, Shape, View
 from diffcam.simulation.textures.photos import Textures
 
+# What scenes look like: pairs are the ends of a range, single words without a unit are probabilities. All were chosen
+# by eye; they are part of every ray-traced scene, so that another value makes other shards.
+
 PICTURE = 256
 """Pixels on a side of a thing's texture."""
+
+NEAR, FAR = (0.7, 1.2), (5, 12)
+"""Least depth of anything in metres, and the backdrop's over it."""
+
+FRAMING = (0.9, 1.6)
+"""Image distance over the sensor's short side: an angle of view of 58 down to 35 degrees."""
+
+FLOOR, FLOOR_DEPTH = 0.8, (1.3, 3.0)
+"""Scenes with a floor, and the depth, over the least, at which it enters the frame."""
+
+THINGS, THING_SIZE = (4, 7), (0.18, 0.42)
+"""How many solid things, and their size as a share of the short side of the frame at their depth."""
+
+SECOND_THIN, FIRST_NEARNESS, SECOND_NEARNESS = 0.6, (0.8, 1.0), (0.2, 0.7)
+"""Scenes with two thin things, and how near these are: 0 at the backdrop, 1 at the least depth."""
+
+LAMP, SKY = (18, 40), (0.35, 0.8)
+"""Radiance of the lamp and of the sky, before exposure."""
+
+METAL, GLOSSY, GLASS_BALL = 0.12, 0.5, 0.3
+"""Things of metal; things of metal or varnished, which leaves the rest matte; balls of glass."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +79,11 @@ class Stage:
     @classmethod
     def draw(cls, draws: Draws, size: tuple[int, int]) -> Stage:
         """Distances of a room or a garden."""
-        near = draws.uniform(0.7, 1.2)
-        framing = draws.uniform(0.9, 1.6)
-        nearest_floor = near * draws.uniform(1.3, 3.0)
-        return cls(near, near * draws.uniform(5, 12), View(size, framing), -nearest_floor / (2 * framing))
+        near = draws.uniform(*NEAR)
+        framing = draws.uniform(*FRAMING)
+        nearest_floor = near * draws.uniform(*FLOOR_DEPTH)
+        far = near * draws.uniform(*FAR)
+        return cls(near=near, far=far, view=View(size, framing), floor=-nearest_floor / (2 * framing))
 
     def short_side(self, depth: float) -> float:
         """Metres that the frame's short side spans at a depth."""
@@ -79,21 +104,24 @@ def draw_staging(draws: Draws, textures: Textures, size: tuple[int, int]) -> Sta
     """A scene that depends on nothing but the draws, the textures and the size."""
     stage = Stage.draw(draws, size)
     parts = [_backdrop(draws, textures, stage)]
-    has_floor = draws.chance(0.8)
+    has_floor = draws.chance(FLOOR)
     if has_floor:
         ground = floor(stage.floor, 1.2 * stage.far, 2.5 * stage.short_side(stage.far), draws.uniform(0.8, 2.0))
         parts.append(Part(ground, Matte(_picture(draws, textures, 2 * PICTURE))))
-    count = draws.integer(4, 7)
+    count = draws.integer(*THINGS)
     for number in range(count):
         nearness = (number + draws.uniform()) / count * 0.8 + 0.04  # one in each range of blur
         parts.append(_thing(draws, textures, stage, stage.depth(nearness), has_floor))
-    for nearness in (draws.uniform(0.8, 1.0), *([draws.uniform(0.2, 0.7)] if draws.chance(0.6) else [])):
+    thin = [draws.uniform(*FIRST_NEARNESS)]
+    if draws.chance(SECOND_THIN):
+        thin.append(draws.uniform(*SECOND_NEARNESS))
+    for nearness in thin:
         parts.append(_thin_thing(draws, textures, stage, stage.depth(nearness)))
-    side, strength = draws.choice((-1.0, 1.0)), draws.uniform(18, 40)
+    side, strength = draws.choice((-1.0, 1.0)), draws.uniform(*LAMP)
     lamp = Ball((side * draws.uniform(1.5, 4), draws.uniform(3.5, 6), draws.uniform(0.5, 2.5)), 1.0)
     warmth = draws.uniform(0.0, 0.25)
     parts.append(Part(lamp, Lamp((strength, strength * (1 - warmth / 2), strength * (1 - warmth)))))
-    return Staging(tuple(parts), draws.uniform(0.35, 0.8), stage.view)
+    return Staging(tuple(parts), draws.uniform(*SKY), stage.view)
 
 
 def _backdrop(draws: Draws, textures: Textures, stage: Stage) -> Part:
@@ -112,16 +140,16 @@ def _picture(draws: Draws, textures: Textures, side: int) -> np.ndarray:
 def _material(draws: Draws, textures: Textures) -> Material:
     """Mostly matte, often varnished, sometimes metal."""
     chance = draws.uniform()
-    if chance < 0.12:
+    if chance < METAL:
         red, green, blue = (float(share) for share in draws.uniforms((3,), 0.55, 0.95))
         return Metal((red, green, blue), draws.uniform(0.1, 0.35))
     picture = _picture(draws, textures, PICTURE)
-    return Glossy(picture, draws.uniform(0.06, 0.25)) if chance < 0.5 else Matte(picture)
+    return Glossy(picture, draws.uniform(0.06, 0.25)) if chance < GLOSSY else Matte(picture)
 
 
 def _thing(draws: Draws, textures: Textures, stage: Stage, depth: float, has_floor: bool) -> Part:
     """A crate, a ball or a vase that stands on the floor, or floats where the floor is out of sight or missing."""
-    size = draws.uniform(0.18, 0.42) * stage.short_side(depth)
+    size = draws.uniform(*THING_SIZE) * stage.short_side(depth)
     x, y, z = stage.place(draws.uniform(0.05, 0.95), draws.uniform(0.3, 0.9), depth)
     if has_floor and stage.floor > -0.5 * stage.short_side(depth):
         y = stage.floor
@@ -129,7 +157,7 @@ def _thing(draws: Draws, textures: Textures, stage: Stage, depth: float, has_flo
     shape: Shape
     if kind < 0.4:
         shape = Ball((x, y + size / 2, z), size / 2)
-        return Part(shape, Glass() if draws.chance(0.3) else _material(draws, textures))
+        return Part(shape, Glass() if draws.chance(GLASS_BALL) else _material(draws, textures))
     if kind < 0.7:
         sides = (size * draws.uniform(0.6, 1.3), size * draws.uniform(0.6, 1.5), size * draws.uniform(0.4, 1.0))
         shape = crate((x, y, z), sides, draws.uniform(-math.pi, math.pi))

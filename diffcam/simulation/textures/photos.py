@@ -1,11 +1,12 @@
-"""Where the surfaces of layered scenes get their pictures from: crops of photos, or procedural patterns."""
+"""Surfaces of made scenes that are cut out of photos."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -13,14 +14,20 @@ from PIL import Image
 from diffcam.errors import DiffcamError
 from diffcam.photo import Photo, open_photo
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.photographed.all_in_focus import DEFAULT_THRESHOLD, AllInFocus
+from diffcam.simulation.fingerprint import fingerprint
+from diffcam.simulation.photographed.all_in_focus import DEFAULT_THRESHOLD, measure_sharpness
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+"""Endings of files that are taken for photos; Pillow reads all of them."""
+
 MIN_SHORT_SIDE = 64
 """Pixels that a photo needs to serve as a texture."""
 
 BACKDROP_CONTRAST = 0.012
 """A backdrop may hold soft sky and clouds: only tiles with this much contrast count, as sharp and as textured."""
+
+BACKDROP_TEXTURE = 0.4
+"""Share of a backdrop's tiles that must have this contrast: in less, a blur would not show."""
 
 CELL = 8
 """Sharpness is summed over cells of this many pixels, so that any crop's sharpness is four look-ups."""
@@ -30,13 +37,16 @@ _Box = tuple[int, int, int, int]
 
 
 class Textures(Protocol):
-    """A source of surfaces; both methods return uint8 (height, width, 3)."""
+    """A source of surfaces, as uint8 (height, width, 3), that can be sent to a worker and told apart in a manifest."""
 
     def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
         """A whole view that can stand behind everything."""
 
     def surface(self, draws: Draws, height: int, width: int) -> np.ndarray:
         """A sharp piece of material to fill an object with."""
+
+    def describe(self) -> dict[str, Any]:
+        """What the surfaces depend on."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,8 @@ class _Photo:
         edges[1:-1, 1:-1] = np.abs(gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * centre)
         rows, columns = gray.shape[0] // CELL, gray.shape[1] // CELL
         cells = edges[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL).mean((1, 3))
-        sharpness = AllInFocus(contrast=BACKDROP_CONTRAST).measure(Photo.from_image(image).tensor())
-        focus = sharpness.score if sharpness.textured >= 0.4 else 0.0
+        sharpness = measure_sharpness(Photo.from_image(image).tensor(), contrast=BACKDROP_CONTRAST)
+        focus = sharpness.score if sharpness.textured >= BACKDROP_TEXTURE else 0.0
         return cls(image, np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0))), focus)
 
     def sharpness(self, left: int, top: int, width: int, height: int) -> float:
@@ -72,34 +82,43 @@ class _Photo:
         return float(total / ((y1 - y0) * (x1 - x0)))
 
 
-class PhotoTextures:
-    """Crops of photos, taken where the photos are sharp.
+@dataclass(frozen=True)
+class PhotoFolder:
+    """Crops of photos, taken where the photos are sharp; these are opened where they are first needed, and stay.
 
     Args:
-        images: RGB pictures, at least 64 pixels on the short side. They stay in memory.
+        root: Folder that names are relative to.
+        paths: The photos, at least 64 pixels on the short side.
+        short_side: Photos are shrunk to this short side in pixels.
         candidates: How many photos are drawn for a backdrop, and crops for a surface; the sharp ones are used.
 
     Raises:
-        ValueError: If there are no images or one is too small.
+        ValueError: If there are no photos, or, once they are opened, one is too small.
     """
 
-    def __init__(self, images: Sequence[Image.Image], candidates: int = 4) -> None:
-        if not images:
+    root: Path
+    paths: tuple[Path, ...]
+    short_side: int
+    candidates: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.paths:
             raise ValueError("layered scenes need at least one photo")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # without the opened photos
+
+    @cached_property
+    def photos(self) -> list[_Photo]:
+        """The opened photos."""
+        images = [load_reduced(path, self.short_side) for path in self.paths]
         if any(min(image.size) < MIN_SHORT_SIDE for image in images):
             raise ValueError(f"layered scenes need photos of at least {MIN_SHORT_SIDE} pixels on the short side")
-        self.photos = [_Photo.of(image) for image in images]
-        self.candidates = candidates
+        return [_Photo.of(image) for image in images]
 
-    @classmethod
-    def from_paths(cls, paths: Sequence[str | Path], short_side: int = 768) -> PhotoTextures:
-        """Open photos, shrinking those whose short side is longer than ``short_side`` pixels."""
-        return cls([load_reduced(path, short_side) for path in paths])
-
-    @classmethod
-    def from_folder(cls, folder: str | Path, short_side: int = 768) -> PhotoTextures:
-        """Open every photo below a folder, in the order of their names."""
-        return cls.from_paths(list_photos(folder), short_side)
+    def describe(self) -> dict[str, Any]:
+        """Names and sizes of the photos."""
+        return {"textures": "photos", "photos": fingerprint(self.root, self.paths), "short_side": self.short_side}
 
     def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
         """A view as large as its photo allows; the first of the candidate photos that is in focus all over."""
@@ -173,3 +192,19 @@ def reduced(image: Image.Image, short_side: int) -> Image.Image:
         return image
     width, height = (max(1, round(side * scale)) for side in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def check_photos(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Open each photo once: those that can serve as textures, and one line for each that cannot."""
+    whole, damaged = [], []
+    for path in paths:
+        try:
+            size = open_photo(path, str(path)).size
+        except DiffcamError as error:
+            damaged.append(str(error))
+            continue
+        if min(size) < MIN_SHORT_SIDE:
+            damaged.append(f"{path}: {size[0]}x{size[1]} pixels are too few; at least {MIN_SHORT_SIDE} are needed")
+        else:
+            whole.append(path)
+    return tuple(whole), tuple(damaged)

@@ -11,8 +11,8 @@ import pytest
 from diffcam.errors import DiffcamError
 from diffcam.simulation.jobs.engines import LocalEngine, RayEngine
 from diffcam.simulation.jobs.writer import Rendering, ShardJob, make_shard
-from diffcam.simulation.sources import LayeredSource, PhotoFolder, check_photos
-from diffcam.simulation.textures.photos import list_photos
+from diffcam.simulation.layered.scenes import LayeredSource
+from diffcam.simulation.textures.photos import PhotoFolder, check_photos, list_photos
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def jobs(photo_folder: Path, output: Path) -> list[ShardJob]:
     paths, _ = check_photos(list_photos(photo_folder))
     source = LayeredSource(PhotoFolder(photo_folder, paths, 192), count=40, size=(96, 96))
     return [
-        ShardJob(output / f"a-{start:06d}.tar", source, Rendering(variants=2), start, start + 2)
+        ShardJob(output / f"a-{start:06d}.tar", source, Rendering(variants=2), start=start, stop=start + 2)
         for start in range(0, 40, 2)
     ]
 

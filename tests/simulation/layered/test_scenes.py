@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.layered.scenes import Layer, LayeredScenes, _Stage, composite
+from diffcam.simulation.layered.scenes import Layer, LayeredSource, Stage, composite
 from diffcam.simulation.layered.silhouettes import HANGING, STANDING
-from diffcam.simulation.textures.photos import PhotoTextures
+from diffcam.simulation.textures.photos import PhotoFolder
+
+
+def saved(folder: Path, pictures: list[Image.Image], candidates: int = 4) -> PhotoFolder:
+    for number, picture in enumerate(pictures):
+        picture.save(folder / f"{number}.png")
+    return PhotoFolder(folder, tuple(sorted(folder.iterdir())), 768, candidates)
 
 
 @pytest.fixture(scope="module")
-def textures() -> PhotoTextures:
+def textures(tmp_path_factory: pytest.TempPathFactory) -> PhotoFolder:
     """Four photos of fine noise, each of one tint, one of them small."""
     generator = np.random.default_rng(3)
     tints = [(255, 80, 80), (80, 255, 80), (80, 80, 255), (255, 255, 90)]
@@ -23,7 +31,7 @@ def textures() -> PhotoTextures:
         Image.fromarray((generator.random((height, width, 1)) * tint).astype(np.uint8))
         for tint, (width, height) in zip(tints, sizes, strict=True)
     ]
-    return PhotoTextures(pictures)
+    return saved(tmp_path_factory.mktemp("textures"), pictures)
 
 
 def test_composite_is_exact_where_alpha_is_zero_half_and_one() -> None:
@@ -32,7 +40,8 @@ def test_composite_is_exact_where_alpha_is_zero_half_and_one() -> None:
     alpha = np.array([[0.0, 0.4999, 0.5, 1.0]], dtype=np.float32)
     layer = Layer(2, 3, np.full((1, 4, 3), 0.75, np.float32), alpha, np.full((1, 4), 0.9, np.float32))
     left = Layer(2, -2, layer.colour, alpha, layer.disparity)
-    composite(colour, disparity, [layer, left])
+    composite(colour, disparity, layer)
+    composite(colour, disparity, left)
     np.testing.assert_allclose(colour[2, :, 0], [0.5, 0.75, 0.25, 0.25, 0.25 + 0.4999 * 0.5], atol=1e-7)
     np.testing.assert_array_equal(disparity[2], np.float32([0.9, 0.9, 0.1, 0.1, 0.1]))
     assert (colour[[0, 1, 3]] == 0.25).all()
@@ -59,21 +68,21 @@ def test_standing_silhouettes_touch_their_lower_edge(silhouette) -> None:
         assert silhouette(Draws(seed), 120, 90)[-2:].max() > 0.2
 
 
-def test_scene_depends_on_seed_and_index_alone(textures: PhotoTextures) -> None:
-    scenes, again = LayeredScenes(textures, (96, 128), 7), LayeredScenes(textures, (96, 128), 7)
-    _ = again[5]
-    first, second = scenes[3], again[3]
+def test_scene_depends_on_seed_and_index_alone(textures: PhotoFolder) -> None:
+    scenes, again = (LayeredSource(textures, 6, (96, 128), seed=7) for _ in range(2))
+    again.scene(5)
+    first, second = scenes.scene(3), again.scene(3)
     assert torch.equal(first.image, second.image)
     assert torch.equal(first.disparity, second.disparity)
-    assert not torch.equal(first.image, scenes[4].image)
-    assert not torch.equal(first.image, LayeredScenes(textures, (96, 128), 8)[3].image)
+    assert not torch.equal(first.image, scenes.scene(4).image)
+    assert not torch.equal(first.image, LayeredSource(textures, 6, (96, 128), seed=8).scene(3).image)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (97, 141), (200, 120)])
-def test_scenes_have_the_size_and_range_asked_for(textures: PhotoTextures, size) -> None:
-    scenes = LayeredScenes(textures, size)
+def test_scenes_have_the_size_and_range_asked_for(textures: PhotoFolder, size) -> None:
+    scenes = LayeredSource(textures, 8, size)
     for index in range(8):
-        scene = scenes[index]
+        scene = scenes.scene(index)
         assert scene.image.shape == (3, *size)
         assert scene.disparity.shape == (1, *size)
         assert scene.disparity.min() == 0
@@ -82,8 +91,8 @@ def test_scenes_have_the_size_and_range_asked_for(textures: PhotoTextures, size)
         assert scene.image.max() <= 1
 
 
-def test_ground_disparity_rises_linearly_to_the_lower_edge(textures: PhotoTextures) -> None:
-    scenes = LayeredScenes(textures, (120, 160), objects=(0, 0))
+def test_ground_disparity_rises_linearly_to_the_lower_edge(textures: PhotoFolder) -> None:
+    scenes = LayeredSource(textures, 12, (120, 160), objects=(0, 0))
     found = 0
     for index in range(12):
         _, disparity = scenes.draw(Draws("ground", index))
@@ -96,9 +105,9 @@ def test_ground_disparity_rises_linearly_to_the_lower_edge(textures: PhotoTextur
     assert found >= 4
 
 
-def test_nearer_objects_are_lower_larger_and_in_front(textures: PhotoTextures) -> None:
-    scenes = LayeredScenes(textures, (200, 200))
-    stage = _Stage(horizon=80.0, depth=120.0, backdrop=0.0, has_ground=True, textured=False)
+def test_nearer_objects_are_lower_larger_and_in_front(textures: PhotoFolder) -> None:
+    scenes = LayeredSource(textures, 10, (200, 200))
+    stage = Stage(horizon=80.0, depth=120.0, backdrop=0.0, has_ground=True, textured=False)
     layers = [[scenes._standing(Draws(seed), stage, near) for near in (0.2, 0.8)] for seed in range(10)]
     for far, near in layers:
         assert near.alpha.shape[0] > far.alpha.shape[0]
@@ -109,17 +118,17 @@ def test_nearer_objects_are_lower_larger_and_in_front(textures: PhotoTextures) -
             assert layer.disparity.min() == pytest.approx(foot, abs=0.6 / stage.depth)
 
 
-def test_surfaces_come_from_the_sharp_part_of_a_photo() -> None:
+def test_surfaces_come_from_the_sharp_part_of_a_photo(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     pixels = np.full((256, 512, 3), 128, dtype=np.uint8)
     pixels[:, 256:] = generator.integers(0, 255, (256, 256, 3))
-    textures = PhotoTextures([Image.fromarray(pixels)], candidates=8)
+    textures = saved(tmp_path, [Image.fromarray(pixels)], candidates=8)
     spread = [textures.surface(Draws(seed), 64, 64).std() for seed in range(20)]
     assert np.mean(np.array(spread) > 20) > 0.9
 
 
-def test_no_photo_and_tiny_photo_are_refused() -> None:
+def test_no_photo_and_tiny_photo_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one photo"):
-        PhotoTextures([])
+        saved(tmp_path, [])
     with pytest.raises(ValueError, match="64 pixels"):
-        PhotoTextures([Image.new("RGB", (20, 300))])
+        _ = saved(tmp_path, [Image.new("RGB", (20, 300))]).photos

@@ -115,7 +115,7 @@ def test_stagings_are_repeatable_and_sound() -> None:
 
 
 def test_scene_brings_its_lens_pictures() -> None:
-    source = RaytracedSource(ProceduralTextures(), 4, VARIANT, (32, 40), seed=5, renditions=2, samples=4)
+    source = RaytracedSource(ProceduralTextures(), 4, VARIANT, size=(32, 40), seed=5, renditions=2, samples=4)
     scene, again = source.scene(1), source.scene(1)
     assert (scene.key, scene.source, scene.kind) == ("000001", "raytraced", "ai")
     assert scene.image.shape == (3, 32, 40)

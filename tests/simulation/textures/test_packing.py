@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from PIL import Image
 
 from diffcam.commands.cli import run_diffcam
-from diffcam.commands.photos import SHORT_SIDES, pack_photos
 from diffcam.errors import DiffcamError
+from diffcam.simulation.textures.packing import SHORT_SIDES, pack_photos
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def photos(tmp_path: Path) -> Path:
 
 def test_takes_the_largest_size_that_fits(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = tmp_path / "whole"
-    assert pack_photos(photos, whole, 100.0) == SHORT_SIDES[0]
+    assert pack_photos(photos, whole, 100.0, log=sys.stderr) == SHORT_SIDES[0]
     assert [Image.open(path).size for path in sorted(whole.iterdir())] == [(600, 800), (900, 500), (300, 200)]
     size = sum(path.stat().st_size for path in whole.iterdir())
 
@@ -36,9 +37,11 @@ def test_takes_the_largest_size_that_fits(photos: Path, tmp_path: Path, capsys: 
     assert f"short side up to {side} pixels" in capsys.readouterr().out
     larger = SHORT_SIDES[SHORT_SIDES.index(side) - 1]
     with pytest.raises(DiffcamError, match="is there already"):
-        pack_photos(photos, packed, 1.0)
-    assert pack_photos(photos, tmp_path / "just", _bytes_at(photos, tmp_path, larger) / 1e6) == larger
-    assert pack_photos(photos, tmp_path / "short", (_bytes_at(photos, tmp_path, larger) - 1) / 1e6) == side
+        pack_photos(photos, packed, 1.0, log=sys.stderr)
+    assert pack_photos(photos, tmp_path / "just", _bytes_at(photos, tmp_path, larger) / 1e6, log=sys.stderr) == larger
+    assert (
+        pack_photos(photos, tmp_path / "short", (_bytes_at(photos, tmp_path, larger) - 1) / 1e6, log=sys.stderr) == side
+    )
     assert np.asarray(Image.open(files[2]).convert("L")).std() > 10
 
 
@@ -58,5 +61,5 @@ def _bytes_at(photos: Path, tmp_path: Path, side: int) -> int:
 
 def test_says_what_does_not_fit(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(DiffcamError, match=r"3 photos do not fit into 0\.0001 MB"):
-        pack_photos(photos, tmp_path / "packed", 1e-4)
+        pack_photos(photos, tmp_path / "packed", 1e-4, log=sys.stderr)
     assert not (tmp_path / "packed").exists()

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from diffcam.commands.cli import run_diffcam
-from diffcam.commands.state import PART_BYTES, pack, unpack
 from diffcam.errors import DiffcamError
+from diffcam.tasks.portable import PART_BYTES, pack, unpack
 
 
 def _losses(folder: Path) -> list[float]:
