@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from diffcam.errors import DiffcamError
+from diffcam.files import fingerprint
 from diffcam.photo import Photo, open_photo
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.fingerprint import fingerprint
 from diffcam.simulation.photographed.all_in_focus import DEFAULT_THRESHOLD, measure_sharpness
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
