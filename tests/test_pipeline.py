@@ -276,7 +276,7 @@ def test_another_codec_serves_in_place_of_the_bases_own(
         num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1),
     ).save_pretrained(tmp_path)  # fmt: skip
     codec = load_preview_codec(str(tmp_path))
-    monkeypatch.setattr("diffcam.pipeline.load_flux_codec", None)
+    monkeypatch.setattr("diffcam.models.loading.load_flux_codec", None)
     pipe = RefocusPipeline.from_pretrained(adapter=adapter, dtype="float32", codec=codec)
     assert pipe.model.codec is codec
     assert pipe(photo, Camera((0.5, 0.5), 8.0), "none", steps=1).images[0].size == photo.size
@@ -285,7 +285,7 @@ def test_another_codec_serves_in_place_of_the_bases_own(
 def test_quantisation_reaches_the_base(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(
-        "diffcam.pipeline.load_flux_transformer",
+        "diffcam.models.loading.load_flux_transformer",
         lambda path, dtype, quantization: asked.append(quantization) or load_flux_transformer(path, dtype),
     )
     RefocusPipeline.from_pretrained(adapter=adapter, quantization="4bit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -73,6 +74,9 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
 def run_diffcam(arguments: Sequence[str] | None = None) -> int:
     """Run one of the ``diffcam`` commands; returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for index in range(len(arguments) - 1, 0, -1):  # argparse would take a value such as -0.1,0.5 for an option
+        if arguments[index - 1].startswith("--") and re.match(r"-[\d.]", arguments[index]):
+            arguments[index - 1 : index + 1] = [f"{arguments[index - 1]}={arguments[index]}"]
     parser = argparse.ArgumentParser(
         prog="diffcam", description="Change the focus and blur of a photo after it was taken."
     )

@@ -33,6 +33,11 @@ WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 RESTORATION_FOLDER = "restoration"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 ADAPTER_FILES = (SETTINGS_FILE, LORA_FILE, "*_projector.safetensors")
+"""Names, or patterns of names, of what an adapter's repository on the hub is asked for."""
+
+MODEL_FILES = (SETTINGS_FILE, "*_projector.safetensors", "transformer/*", "codec/*", f"{RESTORATION_FOLDER}/*")
+"""The same of a whole model's."""
+
 PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, LensOutput)}
 
 
@@ -46,6 +51,7 @@ class RefocusSettings:
         shift: Timestep shift.
         gamma: Of a `LensOutput`'s renderer; unused by other parametrisations.
         trained_size: Short side in pixels that photos are solved at.
+        steps: Sampling steps that the weights are meant for.
         base: Where the frozen base of an adapter comes from; empty for whole models.
         fingerprint: Of that base, see :func:`base_fingerprint`; empty for whole models and adapters that lack it.
     """
@@ -61,9 +67,12 @@ class RefocusSettings:
     base: str = ""
     fingerprint: str = ""
     gamma: float = 2.2
+    steps: int = 8
 
     @classmethod
-    def of(cls, model: RefocusModel, trained_size: int, base: str = "", fingerprint: str = "") -> RefocusSettings:
+    def of(
+        cls, model: RefocusModel, trained_size: int, base: str = "", fingerprint: str = "", steps: int = 8
+    ) -> RefocusSettings:
         """The settings of a model."""
         transformer = model.transformer
         return cls(
@@ -78,6 +87,7 @@ class RefocusSettings:
             base=base,
             fingerprint=fingerprint,
             gamma=model.parametrisation.gamma if isinstance(model.parametrisation, LensOutput) else cls.gamma,
+            steps=steps,
         )
 
     @classmethod
@@ -150,7 +160,12 @@ def packaged(name: str) -> Path | None:
 
 
 def save_model(
-    model: RefocusModel, folder: Path, trained_size: int, dtype: torch.dtype = torch.bfloat16, write: bool = True
+    model: RefocusModel,
+    folder: Path,
+    trained_size: int,
+    dtype: torch.dtype = torch.bfloat16,
+    write: bool = True,
+    steps: int = 8,
 ) -> None:
     """Write a whole embedded model; weights are stored in ``dtype``.
 
@@ -172,10 +187,12 @@ def save_model(
         model.restoration.save_config(folder / RESTORATION_FOLDER)
         restoration = _whole(model.restoration.state_dict(), dtype)
         _save_tensors(restoration, folder / RESTORATION_FOLDER / WEIGHTS_FILE)
-    _save_refocus_part(RefocusSettings.of(model, trained_size), projectors, folder)
+    _save_refocus_part(RefocusSettings.of(model, trained_size, steps=steps), projectors, folder)
 
 
-def save_adapter(model: RefocusModel, folder: Path, trained_size: int, base: str = "", write: bool = True) -> None:
+def save_adapter(
+    model: RefocusModel, folder: Path, trained_size: int, base: str = "", write: bool = True, steps: int = 8
+) -> None:
     """Write LoRA weights in diffusers' format, with their configuration as metadata, and the refocusing part.
 
     All processes of a sharded model must take part, of which one has ``write`` set.
@@ -189,7 +206,7 @@ def save_adapter(model: RefocusModel, folder: Path, trained_size: int, base: str
     config = model.transformer.base.peft_config["default"].to_dict()
     config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     FluxPipeline.save_lora_weights(folder, transformer_lora_layers=weights, transformer_lora_adapter_metadata=config)
-    _save_refocus_part(RefocusSettings.of(model, trained_size, base, fingerprint), projectors, folder)
+    _save_refocus_part(RefocusSettings.of(model, trained_size, base, fingerprint, steps), projectors, folder)
 
 
 def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
