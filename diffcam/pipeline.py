@@ -176,11 +176,10 @@ class RefocusPipeline:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model folder, or, on a FLUX base, the adapter folder; :meth:`from_pretrained` reads both."""
-        settings = self.settings
         if self._has_adapter:
-            save_adapter(self.model, Path(folder), settings.trained_size, settings.base, steps=settings.steps)
+            save_adapter(self.model, Path(folder), steps=self.settings.steps, base=self.settings.base)
         else:
-            save_model(self.model, Path(folder), settings.trained_size, steps=settings.steps)
+            save_model(self.model, Path(folder), steps=self.settings.steps)
 
     def push_to_hub(
         self, repo_id: str, commit_message: str | None = None, private: bool | None = None, token: str | None = None
@@ -197,8 +196,9 @@ class RefocusPipeline:
     def open(self, photo: PhotoInput, depth: DepthInput = None) -> PhotoSession:
         """Encode what all cameras of a photo share; arguments and errors as :class:`diffcam.PhotoSession`."""
         return PhotoSession(
-            self.model, self.settings, photo, depth=depth, name=self.name, depth_estimator=self.depth_estimator
-        )
+            self.model, photo, depth=depth, steps=self.settings.steps, name=self.name,
+            depth_estimator=self.depth_estimator,
+        )  # fmt: skip
 
     def __call__(
         self,

@@ -19,7 +19,6 @@ from diffcam.errors import DiffcamError
 from diffcam.functional.frame import Frame, same_frame
 from diffcam.functional.upsampling import upsample_result, what_stays
 from diffcam.kernels.scatter import scatter_discs
-from diffcam.models.checkpoint import RefocusSettings
 from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo, open_photo, single_channel
 from diffcam.pretrained.depth import DepthEstimator
@@ -42,9 +41,9 @@ class PhotoSession:
 
     Args:
         model: The network.
-        settings: What its weights were trained with.
         photo: See :data:`PhotoInput`.
         depth: See :data:`DepthInput`.
+        steps: Sampling steps where :meth:`refocus` is told no other number.
         name: Of the model, written into the record of every output.
         depth_estimator: From images to disparity; None: photos without a map are solved without one.
 
@@ -55,19 +54,19 @@ class PhotoSession:
     def __init__(
         self,
         model: RefocusModel,
-        settings: RefocusSettings,
         photo: PhotoInput,
         *,
         depth: DepthInput,
+        steps: int,
         name: str,
         depth_estimator: DepthEstimator | None = None,
     ) -> None:
-        self._model, self._settings, self._name = model, settings, name
+        self._model, self._steps, self._name = model, steps, name
         self.photo = as_photo(photo)
         self._full = self.photo.tensor()[None]
         width, height = self.photo.size
-        size = settings.trained_size
-        self.frame = Frame.fit((height, width), size, model.token_pixels, MAX_ASPECT * size)
+        long_side = MAX_ASPECT * model.short_side
+        self.frame = Frame.fit((height, width), model.short_side, model.token_pixels, long_side)
         if isinstance(depth, str) and depth != "none":
             raise DiffcamError(f"depth must be a map, None or 'none', got {depth!r}; read a map's file first")
         if depth is None and depth_estimator is None:
@@ -80,7 +79,7 @@ class PhotoSession:
             self.disparity = torch.zeros(1, 1, *self.frame.padded)
         with torch.no_grad():
             reference = self.frame.to_model(self._full).to(model.device)
-            self._conditions = model.conditions(reference, self.disparity.to(model.device))
+            self._conditions = model.encode_photo(reference, self.disparity.to(model.device))
 
     def refocus(
         self, camera: Camera, steps: int | None = None, seed: int = 0, on_step: StepHook | None = None
@@ -93,7 +92,7 @@ class PhotoSession:
             seed: Of the noise.
             on_step: Called after each step.
         """
-        steps = self._settings.steps if steps is None else steps
+        steps = self._steps if steps is None else steps
         latents = self.latents([camera], steps, seed, on_step=on_step)
         return self.pictures(self.images(latents, [camera]), [camera], steps, seed)[0]
 

@@ -40,7 +40,7 @@ from tests.flux import write_flux_folder
 def pipeline() -> RefocusPipeline:
     """The packaged model, solving small for speed."""
     pipe = diffcam.RefocusPipeline.from_pretrained("diffcam-tiny")
-    pipe.settings = type(pipe.settings)(**{**vars(pipe.settings), "trained_size": 64})
+    pipe.model.short_side = 64
     return pipe
 
 
@@ -58,13 +58,13 @@ def flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adapter(flux: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter of that base that does something."""
     base = load_flux_transformer(str(flux), "float32")
-    model = RefocusModel(load_flux_codec(str(flux), "float32"), RefocusTransformer(base))
+    model = RefocusModel(load_flux_codec(str(flux), "float32"), RefocusTransformer(base), short_side=32)
     LoRA(4).prepare(model.transformer)
     for name, parameter in trained_parameters(model).items():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(len(name)))
     folder = tmp_path_factory.mktemp("adapter") / "export"
-    save_adapter(model, folder, 32, str(flux))
+    save_adapter(model, folder, base=str(flux))
     return folder
 
 
@@ -231,7 +231,7 @@ def test_habits_of_diffusers(pipeline: RefocusPipeline) -> None:
 
 def test_offloaded_parts_take_turns_on_the_device(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = RefocusPipeline.from_pretrained("diffcam-tiny")
-    pipe.settings = type(pipe.settings)(**{**vars(pipe.settings), "trained_size": 64})
+    pipe.model.short_side = 64
     expected = pipe(photo, Camera((0.5, 0.5), 4.0), "none", steps=1, output_type="pt").images
     moves: list[str] = []
     for part in ("codec", "transformer"):

@@ -47,7 +47,7 @@ def load_pretrained(
     if not source:
         raise DiffcamError(f"{adapter}: does not say what base it was trained on; name one")
     base = load_flux_transformer(source, precision, quantization)
-    model = settings.build(codec or load_flux_codec(source, precision), base)
+    model = settings.build(codec=codec or load_flux_codec(source, precision), base=base)
     for projector in model.transformer.projectors.values():
         projector.to(model.transformer.dtype)
     load_adapter(model, folder)
