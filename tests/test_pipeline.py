@@ -299,6 +299,18 @@ def test_data_types_are_given_as_torch_has_them(adapter: Path) -> None:
         RefocusPipeline.from_pretrained(adapter=adapter, dtype=torch.float16)  # type: ignore[arg-type]
 
 
+def test_a_flux_base_is_converted_between_the_types_it_runs_in(adapter: Path, photo: Image.Image) -> None:
+    pipe = RefocusPipeline.from_pretrained(adapter=adapter, torch_dtype="float32")
+    camera = Camera((0.5, 0.5), 8.0)
+    before = pipe(photo, camera, "none", steps=1, output_type="pt").images
+    with pytest.raises(DiffcamError, match=r"dtype torch\.float16: must be bfloat16 or float32"):
+        pipe.to(torch.float16)
+    assert pipe.to(torch.bfloat16).dtype == torch.bfloat16
+    after = pipe(photo, camera, "none", steps=1, output_type="pt").images
+    assert 0 < (after - before).abs().mean() < 0.02
+    assert pipe.to(torch.float32).dtype == torch.float32
+
+
 def test_a_base_without_an_adapter_is_told_so(flux: Path) -> None:
     for source, message in ((flux, "holds no diffcam model"), ("black-forest-labs/FLUX.1-dev", "no such model")):
         with pytest.raises(DiffcamError, match=rf"{message}; give .* or a FLUX base and its adapter"):

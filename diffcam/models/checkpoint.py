@@ -35,9 +35,6 @@ LORA_FILE = "pytorch_lora_weights.safetensors"
 ADAPTER_FILES = (SETTINGS_FILE, LORA_FILE, "*_projector.safetensors")
 """Names, or patterns of names, of what an adapter's repository on the hub is asked for."""
 
-MODEL_FILES = (SETTINGS_FILE, "*_projector.safetensors", "transformer/*", "codec/*", f"{RESTORATION_FOLDER}/*")
-"""The same of a whole model's."""
-
 DEFAULT_STEPS = 8
 """Sampling steps of weights that do not say for how many they were made."""
 

@@ -10,7 +10,7 @@ import torch
 from diffcam.errors import DiffcamError, first_line
 from diffcam.models.checkpoint import (
     ADAPTER_FILES,
-    MODEL_FILES,
+    RESTORATION_FOLDER,
     SETTINGS_FILE,
     RefocusSettings,
     load_adapter,
@@ -21,6 +21,9 @@ from diffcam.models.codec import VAECodec
 from diffcam.models.flux import load_flux_codec, load_flux_transformer
 from diffcam.models.refocus import RefocusModel
 from diffcam.pretrained.hub import local_folder
+
+MODEL_FILES = (SETTINGS_FILE, "*_projector.safetensors", "transformer/*", "codec/*", f"{RESTORATION_FOLDER}/*")
+"""Names, or patterns of names, of what a whole model's repository on the hub is asked for."""
 
 Device = torch.device | str | int
 """A device, its name, the number of a GPU, or ``auto`` or ``balanced``: a GPU where there is one, else the CPU."""
