@@ -54,12 +54,9 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     parsers["fit"] = {"default_config_files": [str(DEFAULT_CONFIG)]}
     for options in parsers.values():
         options |= {"exit_on_error": False}
-    parsers |= {
-        "prog": "lightning",
-        "parser_mode": "omegaconf+",
-        "exit_on_error": False,
-    }  # subcommands take the mode over
-    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)  # configs begin at the subcommand, not at the root
+    # In this mode interpolations such as ${data.init_args.resolution} see overrides; subcommands take it over.
+    parsers |= {"prog": "lightning", "parser_mode": "omegaconf+", "exit_on_error": False}
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)  # a config's root is its subcommand
     try:
         return (cli or CheckedCLI)(
             lightning.LightningModule,

@@ -89,9 +89,10 @@ def click_flops(model: RefocusModel, resolution: tuple[int, int]) -> tuple[int, 
     """Operations of the transformer for opening a photo, and for one sampling step, on the meta device."""
     transformer, channels, timestep = model.transformer, model.transformer.channels, torch.zeros(1, device="meta")
     grid = resolution[0] // model.token_pixels, resolution[1] // model.token_pixels
-    tokens, cues, defocus_cues = (
-        torch.zeros(1, grid[0] * grid[1], features, device="meta") if features else None
-        for features in (channels.tokens, channels.cues, channels.defocus)
+    tokens = torch.zeros(1, grid[0] * grid[1], channels.tokens, device="meta")
+    cues, defocus_cues = (
+        tokens.new_zeros(1, tokens.shape[1], features) if features else None
+        for features in (channels.cues, channels.defocus)
     )
     cameras = CameraBatch(torch.zeros(1, 2, device="meta"), timestep)
     opened: list[PhotoTokens] = []
