@@ -40,7 +40,7 @@ from tests.flux import write_flux_folder
 def pipeline() -> RefocusPipeline:
     """The packaged model, solving small for speed."""
     pipe = diffcam.RefocusPipeline.from_pretrained("diffcam-tiny")
-    pipe.settings = type(pipe.settings)(**{**vars(pipe.settings), "trained_size": 64})
+    pipe.model.short_side = 64
     return pipe
 
 
@@ -231,7 +231,7 @@ def test_habits_of_diffusers(pipeline: RefocusPipeline) -> None:
 
 def test_offloaded_parts_take_turns_on_the_device(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = RefocusPipeline.from_pretrained("diffcam-tiny")
-    pipe.settings = type(pipe.settings)(**{**vars(pipe.settings), "trained_size": 64})
+    pipe.model.short_side = 64
     expected = pipe(photo, Camera((0.5, 0.5), 4.0), "none", steps=1, output_type="pt").images
     moves: list[str] = []
     for part in ("codec", "transformer"):
@@ -276,7 +276,7 @@ def test_another_codec_serves_in_place_of_the_bases_own(
         num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1),
     ).save_pretrained(tmp_path)  # fmt: skip
     codec = load_preview_codec(str(tmp_path))
-    monkeypatch.setattr("diffcam.pipeline.load_flux_codec", None)
+    monkeypatch.setattr("diffcam.models.loading.load_flux_codec", None)
     pipe = RefocusPipeline.from_pretrained(adapter=adapter, dtype="float32", codec=codec)
     assert pipe.model.codec is codec
     assert pipe(photo, Camera((0.5, 0.5), 8.0), "none", steps=1).images[0].size == photo.size
@@ -285,7 +285,7 @@ def test_another_codec_serves_in_place_of_the_bases_own(
 def test_quantisation_reaches_the_base(adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(
-        "diffcam.pipeline.load_flux_transformer",
+        "diffcam.models.loading.load_flux_transformer",
         lambda path, dtype, quantization: asked.append(quantization) or load_flux_transformer(path, dtype),
     )
     RefocusPipeline.from_pretrained(adapter=adapter, quantization="4bit")
@@ -297,6 +297,18 @@ def test_data_types_are_given_as_torch_has_them(adapter: Path) -> None:
     assert RefocusPipeline.from_pretrained(adapter=adapter).dtype == torch.bfloat16
     with pytest.raises(DiffcamError, match=r"dtype torch\.float16: must be bfloat16 or float32"):
         RefocusPipeline.from_pretrained(adapter=adapter, dtype=torch.float16)  # type: ignore[arg-type]
+
+
+def test_a_flux_base_is_converted_between_the_types_it_runs_in(adapter: Path, photo: Image.Image) -> None:
+    pipe = RefocusPipeline.from_pretrained(adapter=adapter, torch_dtype="float32")
+    camera = Camera((0.5, 0.5), 8.0)
+    before = pipe(photo, camera, "none", steps=1, output_type="pt").images
+    with pytest.raises(DiffcamError, match=r"dtype torch\.float16: must be bfloat16 or float32"):
+        pipe.to(torch.float16)
+    assert pipe.to(torch.bfloat16).dtype == torch.bfloat16
+    after = pipe(photo, camera, "none", steps=1, output_type="pt").images
+    assert 0 < (after - before).abs().mean() < 0.02
+    assert pipe.to(torch.float32).dtype == torch.float32
 
 
 def test_a_base_without_an_adapter_is_told_so(flux: Path) -> None:

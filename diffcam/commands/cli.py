@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,12 +54,9 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     parsers["fit"] = {"default_config_files": [str(DEFAULT_CONFIG)]}
     for options in parsers.values():
         options |= {"exit_on_error": False}
-    parsers |= {
-        "prog": "lightning",
-        "parser_mode": "omegaconf+",
-        "exit_on_error": False,
-    }  # subcommands take the mode over
-    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)  # configs begin at the subcommand, not at the root
+    # In this mode interpolations such as ${data.init_args.resolution} see overrides; subcommands take it over.
+    parsers |= {"prog": "lightning", "parser_mode": "omegaconf+", "exit_on_error": False}
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)  # a config's root is its subcommand
     try:
         return (cli or CheckedCLI)(
             lightning.LightningModule,
@@ -79,6 +77,9 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
 def run_diffcam(arguments: Sequence[str] | None = None) -> int:
     """Run one of the ``diffcam`` commands; returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for index in range(len(arguments) - 1, 0, -1):  # argparse would take a value such as -0.1,0.5 for an option
+        if arguments[index - 1].startswith("--") and re.match(r"-[\d.]", arguments[index]):
+            arguments[index - 1 : index + 1] = [f"{arguments[index - 1]}={arguments[index]}"]
     parser = argparse.ArgumentParser(
         prog="diffcam", description="Change the focus and blur of a photo after it was taken."
     )

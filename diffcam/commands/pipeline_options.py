@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-import torch
-
-from diffcam.errors import DiffcamError, first_line
+from diffcam.errors import DiffcamError
 
 if TYPE_CHECKING:
     from diffcam.pipeline import RefocusPipeline
@@ -44,26 +42,21 @@ def load_pipeline(args: argparse.Namespace) -> RefocusPipeline:
     Raises:
         DiffcamError: If something is missing or does not fit.
     """
+    from diffcam.models.loading import usable_device
     from diffcam.pipeline import RefocusPipeline
     from diffcam.pretrained.depth import DepthAnything
 
-    device = _usable(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = usable_device(args.device or "auto", "--device")
     if args.offload and device.type == "cpu":
         raise DiffcamError("--offload: there is nothing to offload from on the CPU; name a GPU with --device")
     estimator = DepthAnything(args.depth_model, str(device)) if args.depth_model is not None else None
     pipeline = RefocusPipeline.from_pretrained(
-        args.model, args.adapter, depth_estimator=estimator, quantization=args.quantization
+        args.model,
+        adapter=args.adapter,
+        device_map=None if args.offload else device,
+        depth_estimator=estimator,
+        quantization=args.quantization,
     )
     if args.offload:
-        pipeline.enable_model_cpu_offload(device)
-    else:
-        pipeline.to(device)
+        pipeline.enable_model_cpu_offload(device=device)
     return pipeline
-
-
-def _usable(name: str) -> torch.device:
-    """A device on which something can be made."""
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise DiffcamError(f"--device {name}: cannot be used ({first_line(error)})") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import re
+import json
 import sys
 from pathlib import Path
 
@@ -18,13 +18,11 @@ from diffcam.photo import WRITABLE_SUFFIXES, check_output, open_photo, save_phot
 from diffcam.photo.disparity import read_disparity
 
 MAX_STEPS = 1000
-
-_NEGATIVE = re.compile(r"-[\d.]+(,-?[\d.]+)?$")
+"""Most sampling steps that are taken: more would only be a slip of the hand."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``diffcam refocus``."""
-    parser._negative_number_matcher = _NEGATIVE  # otherwise argparse takes a focus left of the image for an option
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="any JPEG, PNG, TIFF or WebP file")
     parser.add_argument(
         "--focus",
@@ -44,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fill-holes", action="store_true", help="fill pixels without a value from the farther side")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: PHOTO-refocused beside the photo")
     add_pipeline_arguments(parser)
-    parser.add_argument("--steps", type=int, default=8, help="sampling steps (default: 8)")
+    parser.add_argument("--steps", type=int, help="sampling steps (default: as many as the model is meant for)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same picture (default: 0)")
     parser.add_argument("--force", action="store_true", help="replace the output file if it exists")
 
@@ -56,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         DiffcamError: If the photo, the focus point, the map, the model or the output does not fit.
         ValueError: If a number is out of range.
     """
-    if not 1 <= args.steps <= MAX_STEPS:
+    if args.steps is not None and not 1 <= args.steps <= MAX_STEPS:
         raise DiffcamError(f"--steps {args.steps}: must lie in 1 to {MAX_STEPS}")
     if not 0 <= args.seed < 2**63:
         raise DiffcamError(f"--seed {args.seed}: must lie in 0 to 2^63 - 1")
@@ -73,15 +71,18 @@ def run(args: argparse.Namespace) -> int:
         print(f"note: {note}", file=sys.stderr)
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"refocusing {photo.name}", total=args.steps + 1)
-        session = load_pipeline(args).open(photo, depth)  # after everything that can be refused is checked
+        task = progress.add_task(f"refocusing {photo.name}", total=None)
+        pipeline = load_pipeline(args)  # after everything that can be refused is checked
+        steps = pipeline.settings.steps if args.steps is None else args.steps
+        progress.update(task, total=steps + 1)
+        session = pipeline.open(photo, depth)
         progress.advance(task)
 
         def on_step(step: int, latents: Tensor) -> None:
             progress.advance(task)
 
-        picture = session.refocus(camera, args.steps, args.seed, on_step)
-    save_photo(picture, output, photo, session.record(camera, args.steps, args.seed), args.force)
+        picture = session.refocus(camera, steps, args.seed, on_step)
+    save_photo(picture, output, photo, json.loads(picture.info["diffcam"]), args.force)
     print(output)
     return 0
 

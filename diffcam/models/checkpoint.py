@@ -33,6 +33,7 @@ WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 RESTORATION_FOLDER = "restoration"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 ADAPTER_FILES = (SETTINGS_FILE, LORA_FILE, "*_projector.safetensors")
+"""Names, or patterns of names, of what an adapter's repository on the hub is asked for."""
 
 DEFAULT_STEPS = 8
 """Sampling steps of weights that do not say for how many they were made."""

@@ -91,7 +91,7 @@ def click_flops(model: RefocusModel, resolution: tuple[int, int]) -> tuple[int, 
     grid = resolution[0] // model.token_pixels, resolution[1] // model.token_pixels
     tokens = torch.zeros(1, grid[0] * grid[1], channels.tokens, device="meta")
     cues, defocus_cues = (
-        tokens.new_zeros(1, grid[0] * grid[1], features) if features else None
+        tokens.new_zeros(1, tokens.shape[1], features) if features else None
         for features in (channels.cues, channels.defocus)
     )
     cameras = CameraBatch(torch.zeros(1, 2, device="meta"), timestep)

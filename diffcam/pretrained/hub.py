@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -35,6 +35,20 @@ def local_folder(source: str, files: Sequence[str]) -> Path:
         return Path(snapshot_download(source, allow_patterns=list(files)))
     except (OSError, ValueError) as error:
         raise DiffcamError(f"{source}: {why_not(source, error)}") from error
+
+
+def upload(folder: str, name: str, *, message: str | None, private: bool | None, token: str | None) -> str:
+    """Add the files of a folder to a repository on the hub, which is made if there is none; returns the commit's URL.
+
+    Raises:
+        DiffcamError: If it cannot be done, with the reason.
+    """
+    api = HfApi(token=token)
+    try:
+        name = api.create_repo(name, private=private, exist_ok=True).repo_id
+        return api.upload_folder(repo_id=name, folder_path=folder, commit_message=message).commit_url
+    except (OSError, ValueError) as error:
+        raise DiffcamError(f"{name}: not uploaded: {why_not(name, error)}") from error
 
 
 def why_not(source: str, error: BaseException) -> str:

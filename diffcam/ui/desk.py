@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from torch import Tensor
@@ -20,27 +20,12 @@ from diffcam.errors import DiffcamError
 from diffcam.photo import WRITABLE_SUFFIXES, Photo, encode_photo, open_photo
 from diffcam.photo.disparity import read_disparity
 
+if TYPE_CHECKING:
+    from diffcam.pipeline import RefocusPipeline
+    from diffcam.session import PhotoSession
+
 PREVIEW_SIDE = 1600
 """Longest side of the pictures that the page shows; what is downloaded is whole."""
-
-
-class Session(Protocol):
-    """A photo whose conditions are encoded: `diffcam.PhotoSession`."""
-
-    def refocus(
-        self, camera: Camera, steps: int = 8, seed: int = 0, on_step: Callable[[int, Tensor], None] | None = None
-    ) -> Image.Image:
-        """The photo as this camera takes it."""
-
-    def record(self, camera: Camera, steps: int, seed: int) -> dict[str, Any]:
-        """How that picture is made."""
-
-
-class Pipeline(Protocol):
-    """What opens photos: `diffcam.RefocusPipeline`."""
-
-    def open(self, photo: Photo, depth: Any = None) -> Session:
-        """Encode what all cameras of a photo share."""
 
 
 @dataclass
@@ -57,7 +42,7 @@ class OpenPhoto:
     """
 
     photo: Photo
-    session: Session
+    session: PhotoSession
     picture: Image.Image | None = None
     record: dict[str, Any] = field(default_factory=dict)
     version: int = 0
@@ -94,8 +79,9 @@ class PhotoDesk:
         capacity: Photos kept open; opening one more closes the one that was used least recently.
     """
 
-    def __init__(self, pipeline: Pipeline, capacity: int = 3) -> None:
+    def __init__(self, pipeline: RefocusPipeline, capacity: int = 3) -> None:
         self._pipeline = pipeline
+        self.steps = pipeline.settings.steps  # sampling steps where the page asks for no number of its own
         self._capacity = capacity
         self._photos: OrderedDict[str, OpenPhoto] = OrderedDict()
         self._working = threading.Lock()  # the model serves one request after the other
@@ -156,7 +142,7 @@ class PhotoDesk:
         with self._working:
             opened.step = 0
             opened.picture = opened.session.refocus(camera, steps, seed, on_step)
-            opened.record = opened.session.record(camera, steps, seed)
+            opened.record = json.loads(opened.picture.info["diffcam"])
             opened.version += 1
         return opened
 

@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(kind, (resources.files(__package__) / "static" / name).read_bytes())
 
     def _settings(self) -> None:
-        self._send_json({"max_upload": self.server.max_upload})
+        self._send_json({"max_upload": self.server.max_upload, "steps": self.server.desk.steps})
 
     def _open(self) -> None:
         data, name = self._body(self.server.max_upload), self._file_name()
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_json({})
 
     def _refocus(self, key: str) -> None:
-        camera, steps, seed = _parse_request(self._body(10_000))
+        camera, steps, seed = _parse_request(self._body(10_000), self.server.desk.steps)
         opened = self.server.desk.refocus(key, camera, steps, seed)
         self._send_json({"version": opened.version, "record": opened.record})
 
@@ -196,8 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def _parse_request(body: bytes) -> tuple[Camera, int, int]:
-    """Camera, steps and seed of a refocus request.
+def _parse_request(body: bytes, usual_steps: int) -> tuple[Camera, int, int]:
+    """Camera, steps and seed of a refocus request; the usual steps where it names none.
 
     Raises:
         DiffcamError: If it is not one.
@@ -206,7 +206,7 @@ def _parse_request(body: bytes) -> tuple[Camera, int, int]:
         request = json.loads(body)
         x, y = request["focus"]
         camera = Camera((float(x), float(y)), float(request["bokeh"]))
-        steps, seed = int(request.get("steps", 8)), int(request.get("seed", 0))
+        steps, seed = int(request.get("steps", usual_steps)), int(request.get("seed", 0))
     except (KeyError, TypeError, OverflowError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DiffcamError("the request must name focus [x, y] and bokeh as numbers") from error
     if not (1 <= steps <= MAX_STEPS and 0 <= seed < 2**63):

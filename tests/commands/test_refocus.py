@@ -51,6 +51,12 @@ def test_writes_the_picture_beside_the_photo_with_its_record(
     assert (record["bokeh"], record["seed"], record["steps"], record["model"]) == (12.0, 5, 2, "random")
 
 
+def test_steps_are_those_that_the_model_is_meant_for(photo: Path, model_folder: Path) -> None:
+    run_diffcam(["refocus", str(photo), "--model", str(model_folder), "--focus", "0.5,0.5", "--bokeh", "9"])
+    with Image.open(photo.with_name("holiday-refocused.jpg")) as result:
+        assert json.loads(result.getexif()[0x9213])["steps"] == 8
+
+
 def test_the_seed_decides(photo: Path, model_folder: Path, tmp_path: Path) -> None:
     outputs = [tmp_path / f"{name}.png" for name in "abc"]
     for output, seed in zip(outputs, ("1", "1", "2"), strict=True):

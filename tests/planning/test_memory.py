@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,18 +12,22 @@ import torch
 import yaml
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from diffcam.callbacks import EMA
 from diffcam.camera import CameraBatch
 from diffcam.commands.cli import run_diffcam, train
-from diffcam.models import LoRA, RefocusModel, RefocusTransformer, VAECodec
+from diffcam.commands.plan import _is_a
+from diffcam.data.batch import RefocusBatch
+from diffcam.models import LoRA, RefocusModel, RefocusTransformer, VAECodec, embedded_model
 from diffcam.models.adapters import trained_parameters
 from diffcam.models.conditions import PhotoConditions
 from diffcam.models.flux import flux_transformer_shape
-from diffcam.planning.memory import click_memory, optimizer_bytes, remembered_bytes
+from diffcam.planning.memory import MetaStep, click_memory, optimizer_bytes, remembered_bytes
 from diffcam.planning.operations import count, count_flops, meta_copy, peak_memory
-from diffcam.tasks import Muon
+from diffcam.tasks import Muon, RefocusTask
 from tests.flux import write_flux_folder
 
 ROOT = Path(__file__).parents[2]
@@ -243,3 +248,56 @@ def test_buckets_are_the_usual_aspects_in_whole_tokens(name: str, short: int) ->
     assert sorted(shapes) == sorted(shape[::-1] for shape in shapes)
     aspects = sorted({max(shape) / short for shape in shapes})
     assert aspects == pytest.approx([1, 4 / 3, 3 / 2, 16 / 9], rel=0.01)
+
+
+def _trained_by(task: RefocusTask, side: int) -> tuple[int, int]:
+    """Bytes that a training step of two pairs is predicted to hold, and that it takes on the CPU."""
+    predicted = MetaStep(task, 2, (side, side)).peak_memory()
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.rand(2, 2, 3, side, side, generator=generator)
+    batch = RefocusBatch(
+        targets[:, 0], targets, torch.rand(2, 1, side, side, generator=generator),
+        CameraBatch(torch.full((2, 2, 2), 0.5), torch.full((2, 2), 8.0)), None, None,
+        torch.zeros(2, dtype=torch.int64), ("s",) * 2, ("train",) * 2, ("photo",) * 2,
+    )  # fmt: skip
+    gradients = sum(4 * weight.numel() for weight in trained_parameters(task).values())
+    return predicted, _allocated(lambda: task.training_step(batch, 0).backward()) - gradients
+
+
+def test_the_plan_is_of_the_loss_that_is_trained_on() -> None:
+    """Detail and floor, whose pictures are kept for the backward pass, are in the plan as they are in the step."""
+    plain, whole = (
+        _trained_by(RefocusTask(embedded_model(width=64, layers=1, single_layers=1, short_side=96), **options), 96)
+        for options in ({}, {"detail_weight": 1.0, "floor": 1e-4})
+    )
+    assert whole[0] - plain[0] == pytest.approx(whole[1] - plain[1], rel=1e-3)
+    assert whole[0] > 1.3 * plain[0]
+    for predicted, taken in (plain, whole):
+        assert predicted == pytest.approx(taken, rel=0.15)
+
+
+def test_planning_leaves_the_task_as_it_is() -> None:
+    task = RefocusTask(embedded_model(width=32, layers=1, single_layers=1))
+    before = task.model
+    step = MetaStep(task, 1, (64, 64))
+    assert step.flops() > 0
+    assert task.model is before
+    assert not any(weight.is_meta for weight in task.parameters())
+
+
+@pytest.mark.slow
+def test_the_plan_of_the_embedded_model(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """configs/tiny.yaml with its detail and floor; the size that is overridden is the model's, too."""
+    monkeypatch.chdir(ROOT)
+    files = ("--config", "configs/refocus.yaml", "--config", "configs/tiny.yaml")
+    assert run_diffcam(["plan", *files, "data.init_args.resolution=256"]) == 0
+    assert "900 steps on 1 a100 at 40%" in capsys.readouterr().out
+
+
+def test_classes_are_known_by_what_they_are() -> None:
+    """Not by how their path is spelled; what is no class, such as the name of a strategy, is none of them."""
+    for path in ("diffcam.callbacks.EMA", "diffcam.callbacks.ema.EMA"):
+        assert _is_a(SimpleNamespace(class_path=path), EMA)
+    assert _is_a(SimpleNamespace(class_path="diffcam.tasks.ShardedStrategy"), ModelParallelStrategy)
+    assert not _is_a(SimpleNamespace(class_path="diffcam.callbacks.SampleGrid"), EMA)
+    assert not _is_a("auto", EMA)

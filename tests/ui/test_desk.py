@@ -33,8 +33,8 @@ def test_refocuses_as_the_pipeline_does(desk: PhotoDesk, pipeline: RefocusPipeli
 def test_conditions_are_encoded_once_per_photo(
     desk: PhotoDesk, pipeline: RefocusPipeline, photo_bytes: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, encode = [], pipeline.model.conditions
-    monkeypatch.setattr(pipeline.model, "conditions", lambda *images: calls.append(1) or encode(*images))
+    calls, encode = [], pipeline.model.encode_photo
+    monkeypatch.setattr(pipeline.model, "encode_photo", lambda *images: calls.append(1) or encode(*images))
     key = desk.open(photo_bytes, "holiday.jpg")
     for bokeh in (2.0, 9.0, 16.0):
         desk.refocus(key, Camera((0.5, 0.5), bokeh), steps=1, seed=0)

@@ -65,6 +65,12 @@ def test_upload_click_look_and_download(server: PageServer, key: str) -> None:
     assert json.loads(Image.open(BytesIO(content)).getexif()[0x9213])["focus"] == [0.25, 0.5]
 
 
+def test_a_click_that_names_no_steps_takes_as_many_as_the_model_is_meant_for(server: PageServer, key: str) -> None:
+    steps = json.loads(ask(server, "GET", "/settings")[2])["steps"]
+    content = ask(server, "POST", f"/photos/{key}/refocus", {"focus": [0.25, 0.5], "bokeh": 12})[2]
+    assert json.loads(content)["record"]["steps"] == steps == 8
+
+
 def test_a_connection_serves_many_requests(server: PageServer, key: str) -> None:
     connection = http.client.HTTPConnection(*server.server_address[:2], timeout=60)
     for _ in range(3):

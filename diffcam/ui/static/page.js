@@ -187,3 +187,6 @@ addEventListener("drop", (event) => {
   if (event.dataTransfer.files.length) openPhoto(event.dataTransfer.files[0]);
 });
 addEventListener("resize", fit);
+
+// The steps that the model is meant for.
+ask("/settings").then(({ steps }) => { find("steps").value = steps; }, (error) => say(error.message, true));
