@@ -29,7 +29,8 @@ class RefocusDataModule(lightning.LightningDataModule):
     the last one stopped. Resuming needs nothing but the trainer's own count of batches.
 
     Args:
-        train: Shards to train on, as brace patterns (``train-{000..012}.tar``) or globs (``train-*.tar``).
+        train: Shards to train on, as brace patterns (``train-{000..012}.tar``) or globs (``train-*.tar``), relative to
+            the working directory; ``packaged:train-*.tar`` names shards that come with the package.
         val: Held-out shards for validation; empty: none.
         test: Shards with benchmark samples for ``test`` and ``predict``; empty: none.
         resolution: Side of the square that the model sees, or its height and width, in pixels.
