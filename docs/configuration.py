@@ -42,8 +42,8 @@ Written by `python docs/configuration.py` from the docstrings of the classes; do
 
 - A config is complete: `lightning fit --config configs/tiny.yaml`. Where none is named, `configs/refocus.yaml` is read.
 - `config: parts/embedded.yaml` in the first line names a file, beside this one, that it goes on from. A key with dots
-  then changes one thing in it, `data.init_args.piece: 320`; a mapping, as under `data:`, takes the place of all that was
-  there.
+  then changes one thing in it, `data.init_args.piece: 320`; a mapping, as under `data:`, takes the place of all that
+  was there.
 - The same keys are options: `--data.init_args.piece 320`. A further `--config` changes what the ones before it say
   (`configs/overlays`: how FLUX is trained on which machine), and options change what all of them say.
 - `class_path` names a class or a function, of diffcam or of any other package, and `init_args` holds its arguments:

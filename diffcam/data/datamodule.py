@@ -204,6 +204,8 @@ class RefocusDataModule(lightning.LightningDataModule):
                 f"data.global_batch = {self.global_batch} must be a multiple of batch_size times processes, {at_once}, "
                 f"and divide samples_per_epoch, {epoch}: else some steps would see fewer samples"
             )
+        # Public attributes, set as Lightning's own GradientAccumulationScheduler does: how many processes there are is
+        # not known when the config is read.
         trainer.accumulate_grad_batches = self.global_batch // at_once
         if isinstance(trainer.val_check_interval, int):
             trainer.val_check_interval *= trainer.accumulate_grad_batches
