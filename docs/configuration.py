@@ -48,7 +48,7 @@ Written by `python docs/configuration.py` from the docstrings of the classes; do
   (`configs/overlays`: how FLUX is trained on which machine), and options change what all of them say.
 - `class_path` names a class or a function, of diffcam or of any other package, and `init_args` holds its arguments:
   the fields below. A field without a default must be given.
-- `${data.init_args.resolution}` is the value that stands there in the end.
+- `${data.init_args.resolution}`, inside a mapping, is the value that stands there in the end.
 - Patterns of shards are relative to the working directory; `packaged:train-*.tar` comes with the package.
 - `evaluated_weights` is what `validate`, `test` and `predict` load where neither `--ckpt_path` nor
   `model.init_args.weights` says it: a packaged name, an exported folder or a checkpoint. An untrained model is refused.

@@ -41,6 +41,7 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
         DiffcamError: If what is asked for cannot be run.
     """
     import lightning
+    from jsonargparse import set_parsing_settings
     from lightning.pytorch.cli import LightningCLI
 
     from diffcam.commands.lightning_cli import CheckedCLI, complaint
@@ -49,12 +50,13 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     given = sys.argv[1:] if arguments is None else arguments
     named = any(argument.startswith(("--config", "-c")) for argument in given)
     options = {
-        "parser_mode": "omegaconf+",
         "exit_on_error": False,
         "default_config_files": [] if named else [str(CONFIGS / "refocus.yaml")],
     }
     parsers: dict[str, Any] = {name: dict(options) for name in LightningCLI.subcommands()}
-    parsers |= {"prog": "lightning", "exit_on_error": False}
+    # Interpolations such as ${data.init_args.resolution} see overrides in this mode, which subcommands take over from here.
+    parsers |= {"prog": "lightning", "parser_mode": "omegaconf+", "exit_on_error": False}
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)  # a config's root is its subcommand
     try:
         return (cli or CheckedCLI)(
             lightning.LightningModule,

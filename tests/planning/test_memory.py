@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
 from diffusers import AutoencoderKL, FluxTransformer2DModel
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from diffcam.callbacks import EMA
 from diffcam.camera import CameraBatch
 from diffcam.commands.cli import run_diffcam, train
 from diffcam.commands.lightning_cli import CheckedCLI
-from diffcam.models import LoRA, RefocusModel, RefocusTransformer, VAECodec
+from diffcam.commands.plan import _is_a
+from diffcam.data.batch import RefocusBatch
+from diffcam.models import LoRA, RefocusModel, RefocusTransformer, VAECodec, embedded_model
 from diffcam.models.adapters import trained_parameters
+from diffcam.models.conditions import PhotoConditions
 from diffcam.models.flux import flux_transformer_shape
-from diffcam.models.transformer import Conditions
-from diffcam.planning.memory import click_memory, optimizer_bytes, remembered_bytes
+from diffcam.planning.memory import MetaStep, click_memory, optimizer_bytes, remembered_bytes
 from diffcam.planning.operations import count, count_flops, meta_copy, peak_memory
-from diffcam.tasks import Muon
+from diffcam.tasks import Muon, RefocusTask
 from tests.flux import write_flux_folder
 
 ROOT = Path(__file__).parents[2]
@@ -48,8 +53,8 @@ def _loss(transformer: RefocusTransformer, device: str) -> Any:
     inputs = [noisy, reference, cameras.focus, cameras.bokeh, timestep]
 
     def run() -> torch.Tensor:
-        conditions = transformer.conditions(reference, reference, GRID)
-        return transformer(noisy, timestep, cameras, conditions).square().mean()
+        photo = transformer.encode_photo_tokens(reference, reference, GRID)
+        return transformer(noisy, timestep, cameras, photo).square().mean()
 
     return run, inputs
 
@@ -173,8 +178,9 @@ def test_flux_configs_hold_the_recipe_on_every_machine(overlay: str, monkeypatch
         assert (task.scheduler, task.weights, data.piece, data.renderer, data.pairing) == (None,) * 5
         assert (task.timestep_mean, task.timestep_std, task.model.init_args.shift) == (0.0, 1.0, 1.0)
         assert task.model.init_args.transformer.init_args.rotary_theta == 10000.0
-        assert task.model.init_args.parametrisation is None
-        assert task.model.init_args.restoration is None
+        assert task.model.class_path == "diffcam.models.RefocusModel"
+        assert task.model.init_args.short_side == size
+        assert set(vars(task.model.init_args)) == {"codec", "transformer", "shift", "short_side"}
         mixture = data.mixture
         if size == 512:
             assert (mixture.init_args.equal_until, mixture.init_args.linear_to) == (1000, 2500)
@@ -222,15 +228,15 @@ def test_what_a_first_click_holds_is_what_it_takes(attention: str) -> None:
     assert weights == 4 * count(model.parameters())
     image, noise = torch.zeros(1, 3, 64, 64), torch.zeros(1, 4, 32, 32)
     cameras = CameraBatch(torch.zeros(1, 2), torch.zeros(1))
-    opened: list[Conditions] = []
+    opened: list[PhotoConditions] = []
 
     def click() -> None:
-        opened.append(model.conditions(image, image[:, :1]))
+        opened.append(model.encode_photo(image, image[:, :1]))
         model.decode(model.sample(cameras, opened[0], noise, 1))
 
     with torch.no_grad():
         assert predicted == pytest.approx(_allocated(click), rel=0.1)
-    remembered = sum(memory.key.nbytes + memory.value.nbytes for memory in opened[0].memory or ())
+    remembered = sum(memory.key.nbytes + memory.value.nbytes for memory in opened[0].tokens.memory or ())
     assert remembered == (remembered_bytes(model, (64, 64)) if attention == "cached" else 0)
 
 
@@ -241,3 +247,56 @@ def test_buckets_are_the_usual_aspects_in_whole_tokens(name: str, short: int) ->
     assert sorted(shapes) == sorted(shape[::-1] for shape in shapes)
     aspects = sorted({max(shape) / short for shape in shapes})
     assert aspects == pytest.approx([1, 4 / 3, 3 / 2, 16 / 9], rel=0.01)
+
+
+def _trained_by(task: RefocusTask, side: int) -> tuple[int, int]:
+    """Bytes that a training step of two pairs is predicted to hold, and that it takes on the CPU."""
+    predicted = MetaStep(task, 2, (side, side)).peak_memory()
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.rand(2, 2, 3, side, side, generator=generator)
+    batch = RefocusBatch(
+        targets[:, 0], targets, torch.rand(2, 1, side, side, generator=generator),
+        CameraBatch(torch.full((2, 2, 2), 0.5), torch.full((2, 2), 8.0)), None, None,
+        torch.zeros(2, dtype=torch.int64), ("s",) * 2, ("train",) * 2, ("photo",) * 2,
+    )  # fmt: skip
+    gradients = sum(4 * weight.numel() for weight in trained_parameters(task).values())
+    return predicted, _allocated(lambda: task.training_step(batch, 0).backward()) - gradients
+
+
+def test_the_plan_is_of_the_loss_that_is_trained_on() -> None:
+    """Detail and floor, whose pictures are kept for the backward pass, are in the plan as they are in the step."""
+    plain, whole = (
+        _trained_by(RefocusTask(embedded_model(width=64, layers=1, single_layers=1, short_side=96), **options), 96)
+        for options in ({}, {"detail_weight": 1.0, "floor": 1e-4})
+    )
+    assert whole[0] - plain[0] == pytest.approx(whole[1] - plain[1], rel=1e-3)
+    assert whole[0] > 1.3 * plain[0]
+    for predicted, taken in (plain, whole):
+        assert predicted == pytest.approx(taken, rel=0.15)
+
+
+def test_planning_leaves_the_task_as_it_is() -> None:
+    task = RefocusTask(embedded_model(width=32, layers=1, single_layers=1))
+    before = task.model
+    step = MetaStep(task, 1, (64, 64))
+    assert step.flops() > 0
+    assert task.model is before
+    assert not any(weight.is_meta for weight in task.parameters())
+
+
+@pytest.mark.slow
+def test_the_plan_of_the_embedded_model(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """configs/tiny.yaml with its detail and floor; the size that is overridden is the model's, too."""
+    monkeypatch.chdir(ROOT)
+    files = ("--config", "configs/refocus.yaml", "--config", "configs/tiny.yaml")
+    assert run_diffcam(["plan", *files, "data.init_args.resolution=256"]) == 0
+    assert "900 steps on 1 a100 at 40%" in capsys.readouterr().out
+
+
+def test_classes_are_known_by_what_they_are() -> None:
+    """Not by how their path is spelled; what is no class, such as the name of a strategy, is none of them."""
+    for path in ("diffcam.callbacks.EMA", "diffcam.callbacks.ema.EMA"):
+        assert _is_a(SimpleNamespace(class_path=path), EMA)
+    assert _is_a(SimpleNamespace(class_path="diffcam.tasks.ShardedStrategy"), ModelParallelStrategy)
+    assert not _is_a(SimpleNamespace(class_path="diffcam.callbacks.SampleGrid"), EMA)
+    assert not _is_a("auto", EMA)
