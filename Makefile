@@ -11,10 +11,10 @@ STARTED := $(VENV)/.started
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help install install-all demo test test-slow lint format clean
+.PHONY: help install install-all demo test test-slow test-lowest lint format clean
 
 help:  ## name the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED)  ## make .venv with the pinned stack
 
@@ -69,6 +69,18 @@ test: $(INSTALLED)  ## the tests that together take a few minutes
 
 test-slow: $(OPTIONAL)  ## the tests that train, or render much
 	$(PYTEST) -m slow
+
+# What each declared dependency is needed for, at its lowest version: command line, training, models, metrics, shards.
+LOWEST := .venv-lowest
+LOWEST_TESTS := tests/commands/test_lightning_cli.py tests/tasks/test_refocus.py tests/models tests/metrics tests/kernels \
+  tests/functional tests/data/test_shards.py tests/data/test_datamodule.py tests/test_pipeline.py
+
+test-lowest: $(INSTALLED)  ## quick tests with the lowest versions that setup.cfg admits
+	@$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct --extra test setup.cfg >/dev/null \
+	  || { echo "Skipped: the package registry lacks a lowest version, see above."; exit 0; }; \
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(LOWEST); \
+	$(BIN)/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[test]'; \
+	$(LOWEST)/bin/python -m pytest --numprocesses 2 --dist loadfile -m 'not slow' $(LOWEST_TESTS)
 
 lint: $(INSTALLED)  ## style, format and types
 	$(BIN)/ruff check .

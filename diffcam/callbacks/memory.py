@@ -49,7 +49,7 @@ class MemoryCheck(Callback):
             raise DiffcamError(
                 f"training needs about {needed / 1e9:.3g} GB on each device, {device} has {there / 1e9:.3g}: lower "
                 "data.batch_size, raise checkpointed_blocks, set offload, or take "
-                "a quantised base or configs/flux_fsdp.yaml"
+                "a quantised base or configs/overlays/flux_fsdp.yaml"
             )
 
 

@@ -15,10 +15,11 @@ from diffcam.benchmark.run import run_method
 from diffcam.benchmark.setup import read_setup
 from diffcam.benchmark.tables import paper_table, result_tables
 from diffcam.commands.benchmark_build import add_build_arguments, build
+from diffcam.commands.cli import CONFIGS
 from diffcam.errors import DiffcamError
 from diffcam.metrics import Table
 
-DEFAULT_SETUP = Path(__file__).parents[2] / "configs" / "benchmark.yaml"
+DEFAULT_SETUP = CONFIGS / "benchmark.yaml"
 """Edition, metrics and methods of the open benchmark."""
 
 DEFAULT_OUTPUT = Path("outputs/benchmark")

@@ -14,9 +14,8 @@ from typing import Any
 from diffcam import __version__
 from diffcam.errors import DiffcamError
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-DEFAULT_CONFIG = CONFIGS / "refocus.yaml"
-PACKAGED_WEIGHTS_CONFIG = CONFIGS / "packaged.yaml"
+CONFIGS = Path(__file__).parents[1] / "configs"
+"""Folder of the configs that come with the package; in a checkout a link to the project's own."""
 
 COMMANDS = {
     "refocus": ("diffcam.commands.refocus", "refocus a photo"),
@@ -33,8 +32,7 @@ COMMANDS = {
 def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     """Run LightningCLI with diffcam's tasks and data module, as ``lightning`` does; returns the CLI object.
 
-    Without ``--config`` every subcommand reads ``configs/refocus.yaml``; ``validate``, ``test`` and ``predict`` then
-    run the packaged model unless weights or a checkpoint are named.
+    ``configs/refocus.yaml`` is read where no ``--config`` is named, and only there.
 
     Args:
         arguments: Command line without the program's name; None: the process's own.
@@ -45,15 +43,18 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     """
     import lightning
     from jsonargparse import set_parsing_settings
+    from lightning.pytorch.cli import LightningCLI
 
-    from diffcam.commands.lightning_cli import CheckedCLI
+    from diffcam.commands.lightning_cli import CheckedCLI, complaint
     from diffcam.data.datamodule import RefocusDataModule
 
-    trained = {"default_config_files": [str(DEFAULT_CONFIG), str(PACKAGED_WEIGHTS_CONFIG)]}
-    parsers: dict[str, Any] = dict.fromkeys(("validate", "test", "predict"), trained)
-    parsers["fit"] = {"default_config_files": [str(DEFAULT_CONFIG)]}
-    for options in parsers.values():
-        options |= {"exit_on_error": False}
+    given = sys.argv[1:] if arguments is None else arguments
+    named = any(argument.startswith(("--config", "-c")) for argument in given)
+    options = {
+        "exit_on_error": False,
+        "default_config_files": [] if named else [str(CONFIGS / "refocus.yaml")],
+    }
+    parsers: dict[str, Any] = {name: dict(options) for name in LightningCLI.subcommands()}
     # In this mode interpolations such as ${data.init_args.resolution} see overrides; subcommands take it over.
     parsers |= {"prog": "lightning", "parser_mode": "omegaconf+", "exit_on_error": False}
     set_parsing_settings(omegaconf_absolute_to_relative_paths=True)  # a config's root is its subcommand
@@ -69,7 +70,7 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
             args=list(arguments) if arguments is not None else None,
         )
     except argparse.ArgumentError as error:
-        raise _not_accepted(error) from error
+        raise DiffcamError(complaint(str(error))) from error
     except ValueError as error:
         raise _refusal(error) from error
 
@@ -109,16 +110,6 @@ def lightning_main() -> None:
         return 0
 
     sys.exit(_in_words("lightning", run, (DiffcamError,)))
-
-
-def _not_accepted(error: argparse.ArgumentError) -> DiffcamError:
-    """What is wrong with an option or a config, without the usage and the configuration around it."""
-    from diffcam.commands.lightning_cli import complaint
-
-    said = complaint(str(error))
-    if "arguments are required" in said and not DEFAULT_CONFIG.is_file():
-        said = "no default config was found: run from a clone of the project, or give --config FILE"
-    return DiffcamError(said)
 
 
 def _refusal(error: ValueError) -> Exception:

@@ -20,19 +20,38 @@ _CALLABLE = re.compile(r"Type \S.* expects a function or a callable class: (.*)\
 class CheckedCLI(LightningCLI):
     """LightningCLI that looks at the checkpoint before anything is built, and keeps no predictions."""
 
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the one key of a config that belongs to neither trainer, model nor data."""
+        parser.add_argument(
+            "--evaluated_weights",
+            type=str | None,
+            default=None,
+            help="what validate, test and predict load where neither --ckpt_path nor model.init_args.weights says it: "
+            "a packaged name, an exported folder or a checkpoint",
+        )
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line and its configs.
 
         Raises:
-            DiffcamError: If ``ckpt_path`` is a file that is no checkpoint.
+            DiffcamError: If ``ckpt_path`` is a file that is no checkpoint, or an untrained model would be evaluated.
         """
         super().parse_arguments(parser, args)
-        path = self.config[self.config.subcommand].get("ckpt_path")
+        config = self.config[self.config.subcommand]
+        path = config.get("ckpt_path")
         if path is not None and Path(path).is_file():  # not 'last' or 'best', nor the folder of a sharded checkpoint
             try:
                 read_checkpoint(Path(path))
             except DiffcamError as error:
                 raise DiffcamError(f"--ckpt_path {error}") from error
+        settings = config.model.init_args
+        if self.config.subcommand != "fit" and path is None and settings.get("weights", "") is None:
+            if config.evaluated_weights is None:
+                raise DiffcamError(
+                    "the model is not trained yet: name its weights with --ckpt_path or --model.init_args.weights, "
+                    "or with evaluated_weights in the config"
+                )
+            settings.weights = config.evaluated_weights
 
     def before_predict(self) -> None:
         """Pictures go to files; all of them would not fit in memory."""

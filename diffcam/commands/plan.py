@@ -120,11 +120,10 @@ def _clicks(task: Any, resolution: tuple[int, int], quantization: str | None) ->
 
 def _instantiate(command: list[str]) -> tuple[Any, Any, Any]:
     """Config, task and data module of a command line; the task's weights are on the meta device."""
-    from lightning.pytorch.cli import LightningCLI
-
     from diffcam.commands.cli import train
+    from diffcam.commands.lightning_cli import CheckedCLI
 
-    class Planner(LightningCLI):
+    class Planner(CheckedCLI):
         """Builds task and data, and neither a trainer nor anything that it would run."""
 
         def instantiate_classes(self) -> None:

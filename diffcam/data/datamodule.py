@@ -29,7 +29,8 @@ class RefocusDataModule(lightning.LightningDataModule):
     the last one stopped. Resuming needs nothing but the trainer's own count of batches.
 
     Args:
-        train: Shards to train on, as brace patterns (``train-{000..012}.tar``) or globs (``train-*.tar``).
+        train: Shards to train on, as brace patterns (``train-{000..012}.tar``) or globs (``train-*.tar``), relative to
+            the working directory; ``packaged:train-*.tar`` names shards that come with the package.
         val: Held-out shards for validation; empty: none.
         test: Shards with benchmark samples for ``test`` and ``predict``; empty: none.
         resolution: Side of the square that the model sees, or its height and width, in pixels.
@@ -203,6 +204,8 @@ class RefocusDataModule(lightning.LightningDataModule):
                 f"data.global_batch = {self.global_batch} must be a multiple of batch_size times processes, {at_once}, "
                 f"and divide samples_per_epoch, {epoch}: else some steps would see fewer samples"
             )
+        # Public attributes, set as Lightning's own GradientAccumulationScheduler does: how many processes there are is
+        # not known when the config is read.
         trainer.accumulate_grad_batches = self.global_batch // at_once
         if isinstance(trainer.val_check_interval, int):
             trainer.val_check_interval *= trainer.accumulate_grad_batches

@@ -6,6 +6,7 @@ import glob
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from webdataset.shardlists import expand_urls
 
@@ -14,17 +15,24 @@ from diffcam.errors import DiffcamError
 
 logger = logging.getLogger(__name__)
 
+PACKAGED = "packaged:"
+"""Begins a pattern of the shards that come with the package; others are relative to the working directory."""
+
 
 def find_shards(patterns: Sequence[str]) -> list[str]:
     """Paths named by brace patterns (``train-{000..012}.tar``) and globs (``train-*.tar``), in order, each once.
 
+    ``packaged:train-*.tar`` names shards that come with the package, wherever it is installed.
+
     Raises:
         DiffcamError: If a pattern names no file.
     """
+    shipped = glob.escape(str(Path(__file__).parents[1] / "data_shards"))
     paths: dict[str, None] = {}
     for pattern in patterns:
         for expanded in expand_urls(pattern):
-            found = sorted(glob.glob(expanded, recursive=True))
+            name = expanded.removeprefix(PACKAGED)
+            found = sorted(glob.glob(name if name == expanded else f"{shipped}/{name}", recursive=True))
             if not found:
                 raise DiffcamError(
                     f"{expanded}: no such shard; make shards with 'diffcam simulate' or mend the pattern"

@@ -145,7 +145,10 @@ def _current_form(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_restoration(path: str) -> DefocusRemoval:
-    """What undoes a photo's own blur, from a packaged name, a model folder or a folder of its own.
+    """What undoes a photo's own blur.
+
+    Args:
+        path: A packaged name (``diffcam-tiny``), a model folder, or a folder that a restoration was saved in.
 
     Raises:
         DiffcamError: If there is none, or it is damaged.

@@ -77,12 +77,22 @@ def load_flux_transformer(
 
 
 def load_flux_codec(path: str, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> VAECodec:
-    """The VAE of a FLUX.1 checkpoint as a codec; arguments and errors as :func:`load_flux_transformer`."""
+    """The VAE of a FLUX.1 checkpoint as a codec; errors as :func:`load_flux_transformer`.
+
+    Args:
+        path: Folder in diffusers' layout, or a name on the hub.
+        dtype: Of its weights.
+    """
     return VAECodec(_from_pretrained(AutoencoderKL, path, "vae", dtype))
 
 
 def load_preview_codec(path: str, dtype: Literal["bfloat16", "float32"] = "float32") -> VAECodec:
-    """TAEF1, the tiny autoencoder of FLUX's latent space, for fast previews: folder or ``madebyollin/taef1``."""
+    """TAEF1, the tiny autoencoder of FLUX's latent space, for fast previews.
+
+    Args:
+        path: Folder, or ``madebyollin/taef1``.
+        dtype: Of its weights.
+    """
     return VAECodec(_from_pretrained(AutoencoderTiny, path, None, dtype))
 
 

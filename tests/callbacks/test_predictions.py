@@ -49,6 +49,6 @@ def test_the_pictures_of_predict_are_files_named_by_scene_and_sample(
         assert record["bokeh"] == pytest.approx(float(batch.cameras.bokeh[0, 0]))
 
 
-@pytest.mark.parametrize("config", ["refocus", "flux_512"])
+@pytest.mark.parametrize("config", ["parts/embedded", "flux_512"])
 def test_the_configs_write_predictions(config: str) -> None:
     assert f"diffcam.callbacks.{PredictionWriter.__name__}" in (ROOT / "configs" / f"{config}.yaml").read_text()

@@ -7,15 +7,25 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from diffcam.commands import cli
-from diffcam.commands.cli import lightning_main, train
-from diffcam.commands.lightning_cli import complaint
+from diffcam.commands.cli import CONFIGS, lightning_main, train
+from diffcam.commands.lightning_cli import CheckedCLI, complaint
 from diffcam.errors import DiffcamError
 
 ROOT = Path(__file__).parents[2]
 TASK = "model: {class_path: diffcam.tasks.RefocusTask, init_args: "
 TRANSFORMER = "{model: {init_args: {transformer: {init_args: {attention: chached}}}}}"
+
+
+class Parsed(CheckedCLI):
+    """Reads the command line and its configs, and stops."""
+
+    def instantiate_classes(self) -> None:
+        self.model = self.datamodule = None
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -125,11 +135,55 @@ def test_a_file_of_other_tensors_is_no_checkpoint(
         assert "not a checkpoint" in refused(monkeypatch, capsys, "fit", "--ckpt_path", str(path))
 
 
-def test_without_the_default_config_it_is_said_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "DEFAULT_CONFIG", tmp_path / "refocus.yaml")
-    monkeypatch.setattr(cli, "PACKAGED_WEIGHTS_CONFIG", tmp_path / "packaged.yaml")
-    with pytest.raises(DiffcamError, match=r"no default config was found: run from a clone .* or give --config"):
-        train(["test"])
-    (tmp_path / "wrong.yaml").write_text("trainer: {max_stpes: 4}")
-    with pytest.raises(DiffcamError, match="does not accept option"):
-        train(["test", "--config", str(tmp_path / "wrong.yaml")])
+def test_a_model_that_is_not_trained_is_not_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`evaluated_weights` is what a config names; the command line may name others, and fit does not read it."""
+    config = str(CONFIGS / "refocus.yaml")
+    line = refused(monkeypatch, capsys, "test", "--config", config, "--evaluated_weights", "null")
+    assert line.startswith("lightning: the model is not trained yet: name its weights with --ckpt_path")
+    monkeypatch.setattr(sys, "argv", ["lightning"])
+    tested = train(["test", "--config", config], cli=Parsed).config.test.model.init_args
+    assert tested.weights == "diffcam-tiny"
+    named = train(["test", "--config", config, "--model.init_args.weights", "mine"], cli=Parsed).config.test
+    assert named.model.init_args.weights == "mine"
+    assert train(["fit", "--config", config], cli=Parsed).config.fit.model.init_args.weights is None
+
+
+def test_the_default_config_is_read_where_none_is_named_and_only_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lightning"])
+    monkeypatch.chdir(tmp_path)
+    default = train(["fit", "--trainer.max_steps", "3"], cli=Parsed).config.fit
+    assert (default.trainer.max_steps, default.trainer.logger.init_args.name, default.data.init_args.piece) == (
+        3, "refocus", 96,
+    )  # fmt: skip
+    (tmp_path / "mine.yaml").write_text("data: {init_args: {batch_size: 3}}")
+    for option in (["--config", "mine.yaml"], ["--config=mine.yaml"], ["-c", "mine.yaml"]):
+        with pytest.raises(DiffcamError, match=r"the following arguments are required: fit\.model"):
+            train(["fit", *option], cli=Parsed)
+
+
+@pytest.mark.parametrize("name", ["stage2", "tiny", "defocus", "stopping"])
+def test_a_config_is_complete_by_itself(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it goes on from is named in it, and what it says wins over that."""
+    monkeypatch.setattr(sys, "argv", ["lightning"])
+    config = train(["fit", "--config", str(CONFIGS / f"{name}.yaml")], cli=Parsed).config.fit
+    assert config.trainer.logger.init_args.name == name
+    assert config.data.init_args.renderer.init_args.gamma == 2.2
+    steps = {"stage2": 500, "tiny": 900, "defocus": 2900, "stopping": 220}
+    assert config.trainer.max_steps == steps[name]
+    assert config.data.init_args.piece == {"stage2": None, "tiny": 320, "defocus": 384, "stopping": 384}[name]
+    scheduler = config.model.init_args.scheduler.init_args
+    assert scheduler.get("total_steps", steps[name]) == steps[name]
+
+
+def test_configs_change_what_they_go_on_from_by_keys_with_dots() -> None:
+    """A mapping in place of them would throw away all that the other file says under that key."""
+    for path in CONFIGS.rglob("*.yaml"):
+        said = yaml.safe_load(path.read_text())
+        if "config" in said and path.stem != "benchmark":
+            assert next(iter(said)) == "config", f"{path}: what stands above it would be overridden by it"
+            inherited = yaml.safe_load((path.parent / said["config"]).read_text())
+            assert not {"trainer", "model", "data"} & set(said) & set(inherited), path

@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 from diffusers import AutoencoderKL, FluxTransformer2DModel
-from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffcam.callbacks import EMA
 from diffcam.camera import CameraBatch
 from diffcam.commands.cli import run_diffcam, train
+from diffcam.commands.lightning_cli import CheckedCLI
 from diffcam.commands.plan import _is_a
 from diffcam.data.batch import RefocusBatch
 from diffcam.models import LoRA, RefocusModel, RefocusTransformer, VAECodec, embedded_model
@@ -145,7 +145,7 @@ def test_true_size_by_preset() -> None:
         base.delete_adapters("default")
 
 
-class _Parsed(LightningCLI):
+class _Parsed(CheckedCLI):
     """Parses the config and stops."""
 
     def instantiate_classes(self) -> None:
@@ -167,15 +167,14 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize("overlay", ["flux_24gb", "flux_80gb", "flux_8gpus", "flux_fsdp"])
 def test_flux_configs_hold_the_recipe_on_every_machine(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    for stage, steps, pairs, size in ((["flux_512"], 3600, 256, 512), (["flux_512", "flux_1024"], 3000, 128, 1024)):
-        files = [part for name in [*stage, overlay] for part in ("--config", f"configs/{name}.yaml")]
+    for stage, steps, pairs, size in (("flux_512", 3600, 256, 512), ("flux_1024", 3000, 128, 1024)):
+        files = ("--config", f"configs/{stage}.yaml", "--config", f"configs/overlays/{overlay}.yaml")
         config = train(["fit", *files], cli=_Parsed).config.fit
         task, data = config.model.init_args, config.data.init_args
         assert (config.trainer.max_steps, data.global_batch, data.resolution) == (steps, pairs, size)
         assert pairs % (data.batch_size * config.trainer.devices) == 0
         assert (task.training.init_args.rank, task.optimizer.init_args.lr, task.stacking_weight) == (64, 1e-4, 0.1)
         assert data.perturbation.init_args.probability == 0.5
-        # The default config is read first; nothing of the embedded model may be left.
         assert (task.scheduler, task.weights, data.piece, data.renderer, data.pairing) == (None,) * 5
         assert (task.timestep_mean, task.timestep_std, task.model.init_args.shift) == (0.0, 1.0, 1.0)
         assert task.model.init_args.transformer.init_args.rotary_theta == 10000.0
@@ -209,7 +208,7 @@ def test_the_plan_with_latents_and_attention_cached(
     flux, model = write_flux_folder(tmp_path / "flux"), "model.init_args.model.init_args"
     codec, transformer = f"{model}.codec.init_args", f"{model}.transformer.init_args"
     paths = (f"{codec}.codec.init_args.path={flux}", f"{transformer}.base.init_args.path={flux}")
-    files = [part for name in ("configs/flux_512", "tests/flux_small", "configs/flux_latents") for part in
+    files = [part for name in ("configs/flux_512", "tests/flux_small", "configs/overlays/flux_latents") for part in
              ("--config", f"{name}.yaml")]  # fmt: skip
     monkeypatch.setattr("diffcam.planning.memory.remembered_bytes", lambda *_: 12_340_000_000)
     assert run_diffcam(["plan", *files, *paths, f"{transformer}.attention=cached"]) == 0
@@ -243,7 +242,7 @@ def test_what_a_first_click_holds_is_what_it_takes(attention: str) -> None:
 
 @pytest.mark.parametrize(("name", "short"), [("flux_buckets", 512), ("flux_buckets_1024", 1024)])
 def test_buckets_are_the_usual_aspects_in_whole_tokens(name: str, short: int) -> None:
-    shapes = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())["data"]["init_args"]["buckets"]
+    shapes = yaml.safe_load((ROOT / "configs" / "overlays" / f"{name}.yaml").read_text())["data.init_args.buckets"]
     assert all(min(shape) == short and max(shape) % 16 == 0 for shape in shapes)
     assert sorted(shapes) == sorted(shape[::-1] for shape in shapes)
     aspects = sorted({max(shape) / short for shape in shapes})

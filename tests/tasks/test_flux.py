@@ -19,7 +19,7 @@ from tests.flux import write_flux_folder
 from tests.tasks.torchrun import torchrun
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = ("configs/flux_512.yaml", "configs/flux_80gb.yaml", "tests/flux_small.yaml")
+CONFIGS = ("configs/flux_512.yaml", "configs/overlays/flux_80gb.yaml", "tests/flux_small.yaml")
 MODEL = "model.init_args.model.init_args"
 BASE = f"{MODEL}.transformer.init_args.base.init_args"
 LORA = "pytorch_lora_weights.safetensors"
@@ -90,8 +90,8 @@ def test_from_fit_to_a_refocused_photo(
 @pytest.mark.parametrize(
     ("overlay", "options"),
     [
-        ("configs/flux_8gpus.yaml", ()),
-        ("configs/flux_fsdp.yaml", ("--trainer.strategy.init_args.devices", "2")),
+        ("configs/overlays/flux_8gpus.yaml", ()),
+        ("configs/overlays/flux_fsdp.yaml", ("--trainer.strategy.init_args.devices", "2")),
     ],
     ids=["ddp", "fsdp"],
 )

@@ -223,7 +223,7 @@ def test_the_recipe_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "data.init_args.piece": "96", "data.init_args.batch_size": "2",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    train(["fit", "--config", "configs/refocus.yaml", "--config", "configs/tiny.yaml", *arguments])
+    train(["fit", "--config", "configs/tiny.yaml", *arguments])
     run = tmp_path / "tiny" / "version_0"
     with (run / "metrics.csv").open() as file:
         assert all(float(row["train/detail"]) > 0 for row in csv.DictReader(file) if row["train/detail"])

@@ -76,7 +76,7 @@ def test_the_recipe_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "data.init_args.piece": "128",
     }  # fmt: skip
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    train(["fit", "--config", "configs/refocus.yaml", "--config", "configs/stopping.yaml", *arguments])
+    train(["fit", "--config", "configs/stopping.yaml", *arguments])
     before, after = (
         load_restoration(str(path)).state_dict() for path in ("diffcam-tiny", tmp_path / "stopping" / "version_0")
     )

@@ -1,6 +1,6 @@
-"""Gather the photos of the open benchmark: OPEN_BENCHMARK.md beside this file says from where.
+"""Gather the photos of the open benchmark: data_shards/OPEN_BENCHMARK.md says from where.
 
-Usage: python data_shards/collect_open_benchmark.py WALLPAPERS OPENCV PHOTOS
+Usage: python runs/collect_open_benchmark.py WALLPAPERS OPENCV PHOTOS
 
 WALLPAPERS holds the pictures of Debian's package lomiri-wallpapers-16.04, OPENCV the example data of opencv-doc; PHOTOS
 is made, with the folders camera, maps/camera and layered.

@@ -1,6 +1,6 @@
-"""Gather the openly licensed photos that the shipped shards are made of: README.md beside this file says from where.
+"""Gather the openly licensed photos that the shipped shards are made of: data_shards/README.md says from where.
 
-Usage: python data_shards/collect.py WALLPAPERS PHOTOS
+Usage: python runs/collect_shards.py WALLPAPERS PHOTOS
 
 WALLPAPERS holds the pictures of Debian's package lomiri-wallpapers-16.04; PHOTOS is made, with one folder a split.
 """
