@@ -199,7 +199,8 @@ def main() -> None:
     found = tables(results, clicks(args.model, edition))
     print("\n\n".join(table.text() for table in found))
     if args.write:
-        args.write.write_text("\n".join(table.markdown() for table in found), encoding="utf-8")
+        text = "\n".join(["# diffcam-tiny, measured\n", *(table.markdown() for table in found)])
+        args.write.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

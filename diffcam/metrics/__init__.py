@@ -1,4 +1,4 @@
-"""Metrics of the benchmark as torchmetrics ``Metric``s, per-sample rows, and the tables made of them."""
+"""Metrics of the benchmark as torchmetrics' ``Metric``, per-sample rows, and the tables made of them."""
 
 from diffcam.metrics.base import MissingWeightsError, SampleMetric
 from diffcam.metrics.clip import CLIPI, CLIPIQA
