@@ -62,8 +62,8 @@ def work(transformer: RefocusTransformer, side: int, pairs: int, device: str) ->
         cameras = CameraBatch(torch.full((2 * pairs, 2), 0.5), torch.full((2 * pairs,), 8.0))
 
     def run() -> torch.Tensor:
-        conditions = transformer.conditions(reference, reference, (rows, rows))
-        return transformer(noisy, timestep, cameras, conditions).float().square().mean()
+        photo = transformer.encode_photo_tokens(reference, reference, (rows, rows))
+        return transformer(noisy, timestep, cameras, photo).float().square().mean()
 
     return run
 
@@ -149,7 +149,7 @@ def _clicks(transformer: RefocusTransformer, side: int, device: torch.device, st
 def _open(transformer: RefocusTransformer, side: int, device: torch.device) -> Any:
     rows = side // TOKEN_PIXELS
     tokens = torch.randn(1, rows * rows, 64, device=device, dtype=torch.bfloat16)
-    return transformer.conditions(tokens, tokens, (rows, rows))
+    return transformer.encode_photo_tokens(tokens, tokens, (rows, rows))
 
 
 def _click(transformer: RefocusTransformer, opened: Any, side: int, device: torch.device, steps: int) -> None:

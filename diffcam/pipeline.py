@@ -120,7 +120,7 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
         if not source:
             raise DiffcamError(f"{adapter}: does not say what base it was trained on; name one")
         base = load_flux_transformer(str(source), precision, quantization)
-        model = settings.build(codec or load_flux_codec(str(source), precision), base)
+        model = settings.build(codec=codec or load_flux_codec(str(source), precision), base=base)
         for projector in model.transformer.projectors.values():
             projector.to(model.transformer.dtype)
         load_adapter(model, folder)
@@ -129,9 +129,9 @@ class RefocusPipeline(DiffusionPipeline):  # type: ignore[misc]
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the model folder, or, on a FLUX base, the adapter folder; :meth:`from_pretrained` reads both."""
         if self._has_adapter:
-            save_adapter(self.model, Path(folder), self.settings.trained_size, self.settings.base)
+            save_adapter(self.model, Path(folder), steps=self.settings.steps, base=self.settings.base)
         else:
-            save_model(self.model, Path(folder), self.settings.trained_size)
+            save_model(self.model, Path(folder), steps=self.settings.steps)
 
     @property
     def components(self) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class PhotoSession:
         self.disparity = self._read_depth(depth, depth_estimator)
         with torch.no_grad():
             device = model.device
-            self._conditions = model.conditions(self.frame.to_model(self._full).to(device), self.disparity.to(device))
+            self._conditions = model.encode_photo(self.frame.to_model(self._full).to(device), self.disparity.to(device))
 
     def refocus(self, camera: Camera, steps: int = 8, seed: int = 0, on_step: StepHook | None = None) -> Image.Image:
         """The photo as this camera takes it, at full size, with its record in ``info["diffcam"]``."""
@@ -90,7 +90,7 @@ class PhotoSession:
             )
         generator = generator if generator is not None else torch.Generator().manual_seed(seed)
         asked = [Camera(frame.focus(one.focus), frame.bokeh(one.bokeh), one.aperture) for one in cameras]
-        batch = CameraBatch.from_cameras(asked).to(self._conditions.reference.device)
+        batch = CameraBatch.from_cameras(asked).to(self._conditions.latent.device)
         noise = model.noise(self._conditions, 1, generator).expand(len(cameras), -1, -1, -1)
         return model.sample(batch, self._conditions, noise, steps, on_step)
 

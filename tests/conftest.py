@@ -56,5 +56,5 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         axes_dims_rope=(4, 6, 6),
     )
     folder = tmp_path_factory.mktemp("models") / "random"
-    save_model(RefocusModel(PatchCodec(8), RefocusTransformer(base)), folder, 64)
+    save_model(RefocusModel(PatchCodec(8), RefocusTransformer(base), short_side=64), folder)
     return folder

@@ -58,13 +58,13 @@ def flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adapter(flux: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter of that base that does something."""
     base = load_flux_transformer(str(flux), "float32")
-    model = RefocusModel(load_flux_codec(str(flux), "float32"), RefocusTransformer(base))
+    model = RefocusModel(load_flux_codec(str(flux), "float32"), RefocusTransformer(base), short_side=32)
     LoRA(4).prepare(model.transformer)
     for name, parameter in trained_parameters(model).items():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(len(name)))
     folder = tmp_path_factory.mktemp("adapter") / "export"
-    save_adapter(model, folder, 32, str(flux))
+    save_adapter(model, folder, base=str(flux))
     return folder
 
 

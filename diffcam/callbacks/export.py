@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -34,18 +35,14 @@ class ModelExport(Callback):
         for average in averages:
             average.swap_in(pl_module)
         logs = run_folder(trainer)
-        folder = Path(self.folder) if self.folder else logs / "export"
-        self._write(trainer, pl_module, folder)
+        folder, model = Path(self.folder) if self.folder else logs / "export", pl_module.model
+        options: dict[str, Any] = {"steps": pl_module.steps, "write": trainer.is_global_zero}
+        if hasattr(model.transformer.base, "peft_config"):
+            base = self.base or model.transformer.base.config.get("_name_or_path", "")
+            save_adapter(model, folder, base=base, **options)
+        else:
+            save_model(model, folder, **options)
         trainer.strategy.barrier()  # nobody leaves before the files are there
         rank_zero_info(f"exported the model to {folder}")
         for average in averages:
             average.swap_out(pl_module)
-
-    def _write(self, trainer: Trainer, task: RefocusTask, folder: Path) -> None:
-        resolution = min(trainer.datamodule.resolution)  # type: ignore[attr-defined]
-        trained_size = task.trained_size if task.trained_size is not None else resolution
-        if hasattr(task.model.transformer.base, "peft_config"):
-            base = self.base or task.model.transformer.base.config.get("_name_or_path", "")
-            save_adapter(task.model, folder, trained_size, base, write=trainer.is_global_zero)
-        else:
-            save_model(task.model, folder, trained_size, write=trainer.is_global_zero)

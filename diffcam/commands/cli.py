@@ -43,6 +43,7 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
         DiffcamError: If what is asked for cannot be run.
     """
     import lightning
+    from jsonargparse import set_parsing_settings
 
     from diffcam.commands.lightning_cli import CheckedCLI
     from diffcam.data.datamodule import RefocusDataModule
@@ -51,8 +52,13 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     parsers: dict[str, Any] = dict.fromkeys(("validate", "test", "predict"), trained)
     parsers["fit"] = {"default_config_files": [str(DEFAULT_CONFIG)]}
     for options in parsers.values():
-        options |= {"parser_mode": "omegaconf+", "exit_on_error": False}
-    parsers |= {"prog": "lightning", "exit_on_error": False}
+        options |= {"exit_on_error": False}
+    parsers |= {
+        "prog": "lightning",
+        "parser_mode": "omegaconf+",
+        "exit_on_error": False,
+    }  # subcommands take the mode over
+    set_parsing_settings(omegaconf_absolute_to_relative_paths=True)  # configs begin at the subcommand, not at the root
     try:
         return (cli or CheckedCLI)(
             lightning.LightningModule,

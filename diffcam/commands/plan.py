@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Iterator
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -59,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
 
 def plan(command: list[str], args: argparse.Namespace) -> Iterator[str]:
     """Lines of the plan of a ``lightning fit`` command line."""
+    from diffcam.callbacks import EMA
     from diffcam.planning.memory import MetaStep, plan_memory, remembered_bytes
+    from diffcam.tasks import ShardedStrategy
 
     config, task, data = _instantiate(command)
     trainer, quantization = config.trainer, _find(config.model, "quantization")
@@ -67,8 +70,8 @@ def plan(command: list[str], args: argparse.Namespace) -> Iterator[str]:
     pairs = data.global_batch or data.batch_size * devices * trainer.accumulate_grad_batches
     yield from _parameters(task)
     step = MetaStep(task, data.batch_size, data.largest)
-    averaged = any(callback.class_path.endswith(".EMA") for callback in trainer.callbacks or [])
-    sharded = "ShardedStrategy" in str(trainer.strategy)
+    averaged = any(_is_a(callback, EMA) for callback in trainer.callbacks or [])
+    sharded = _is_a(trainer.strategy, ShardedStrategy)
     if trainer.max_steps < 1:
         raise DiffcamError(f"trainer.max_steps {trainer.max_steps}: the plan needs a number of steps")
     memory = plan_memory(task, step.peak_memory(), averaged, quantization, devices if sharded else 1)
@@ -139,6 +142,7 @@ def _instantiate(command: list[str]) -> tuple[Any, Any, Any]:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="LightningCLI's args")  # that they differ from sys.argv is meant
+        warnings.filterwarnings("ignore", message=".*which is a no-op")  # shapes take no weights
         cli = train(command, cli=Planner)
     return cli.kept, cli.model, cli.datamodule
 
@@ -163,6 +167,12 @@ def _find(node: Any, name: str) -> Any:
     found: list[Any] = []
     _walk(node, lambda inner: found.append(inner.get(name)))
     return next((value for value in found if value is not None), None)
+
+
+def _is_a(node: Any, kind: type) -> bool:
+    """Whether a part of a config names a class, or a subclass of it."""
+    named = resolve_name(node.class_path) if hasattr(node, "class_path") else None
+    return isinstance(named, type) and issubclass(named, kind)
 
 
 def _number(devices: Any) -> int:

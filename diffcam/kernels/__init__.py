@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from diffcam.camera import Aperture
@@ -54,6 +55,8 @@ def render_bokeh(
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     check_bokeh_inputs(image, disparity, focus_disparity, bokeh, gamma)
+    if image.is_meta:  # a step that is only counted: it has no discs to draw
+        return torch.empty_like(image)
     result = MODES[mode](
         image.float(),
         disparity.float(),

@@ -5,27 +5,25 @@ from diffcam.models.checkpoint import load_model, load_restoration
 from diffcam.models.codec import Codec, PatchCodec, VAECodec, token_channels, token_pixels
 from diffcam.models.flux import load_flux_codec, load_flux_transformer, load_preview_codec
 from diffcam.models.latents import LatentCache
-from diffcam.models.parametrisation import LensOutput, Parametrisation, ResidualOutput, VelocityOutput
+from diffcam.models.lens import LensRefocusModel
+from diffcam.models.recipes import embedded_model
 from diffcam.models.refocus import RefocusModel
 from diffcam.models.restoration import DefocusRemoval
-from diffcam.models.transformer import Conditions, RefocusTransformer
+from diffcam.models.transformer import RefocusTransformer
 
 __all__ = [
     "Codec",
-    "Conditions",
     "DefocusRemoval",
     "FullTraining",
     "LatentCache",
-    "LensOutput",
+    "LensRefocusModel",
     "LoRA",
-    "Parametrisation",
     "PatchCodec",
     "RefocusModel",
     "RefocusTransformer",
-    "ResidualOutput",
     "Training",
     "VAECodec",
-    "VelocityOutput",
+    "embedded_model",
     "load_flux_codec",
     "load_flux_transformer",
     "load_model",

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import torch
+from diffusers import FluxTransformer2DModel
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diffcam.models.initialisation import initialise
+from diffcam.models.latents import digest
+from diffcam.models.sharding import gathered
 from diffcam.models.transformer import RefocusTransformer
 
 LoRATarget = Literal["attention", "feed_forward", "modulation"]
@@ -145,3 +148,13 @@ def freeze_unused(transformer: RefocusTransformer) -> None:
 def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     """Trained parameters by name."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def base_fingerprint(base: FluxTransformer2DModel) -> str:
+    """Of a base that adapters are trained on: FLUX.1's descendants share their shape, not their first and last layer.
+
+    Those two are the same with and without adapters, in bfloat16 and in float32, and are not quantised. All processes
+    of a sharded model must ask.
+    """
+    ends = (base.x_embedder.weight, base.proj_out.weight)
+    return digest(*(gathered(weight).to(torch.bfloat16) for weight in ends)).hex()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from diffcam.errors import DiffcamError, first_line
+from diffcam.models.adapters import base_fingerprint
 from diffcam.models.codec import PatchCodec, VAECodec
-from diffcam.models.fingerprint import base_fingerprint
-from diffcam.models.parametrisation import LensOutput, ResidualOutput, VelocityOutput
+from diffcam.models.lens import LensRefocusModel
 from diffcam.models.refocus import RefocusModel
 from diffcam.models.restoration import DefocusRemoval
 from diffcam.models.sharding import gathered
@@ -33,19 +33,28 @@ WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 RESTORATION_FOLDER = "restoration"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 ADAPTER_FILES = (SETTINGS_FILE, LORA_FILE, "*_projector.safetensors")
-PARAMETRISATIONS = {kind.__name__: kind for kind in (VelocityOutput, ResidualOutput, LensOutput)}
+
+DEFAULT_STEPS = 8
+"""Sampling steps of weights that do not say for how many they were made."""
 
 
 @dataclass(frozen=True)
+class LensSettings:
+    """What a `LensRefocusModel` has besides: light of its renderer is ``image ** gamma``."""
+
+    gamma: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RefocusSettings:
     """What a set of weights was trained with and cannot work without.
 
     Args:
         attention, condition_timestep, camera_at_focus, rotary_theta, guidance: See :class:`RefocusTransformer`.
-        parametrisation: Name of a class of ``diffcam.models.parametrisation``.
         shift: Timestep shift.
-        gamma: Of a `LensOutput`'s renderer; unused by other parametrisations.
         trained_size: Short side in pixels that photos are solved at.
+        lens: Of a `LensRefocusModel`; None: a plain `RefocusModel`.
+        steps: Sampling steps that the weights were made for.
         base: Where the frozen base of an adapter comes from; empty for whole models.
         fingerprint: Of that base, see :func:`base_fingerprint`; empty for whole models and adapters that lack it.
     """
@@ -55,16 +64,16 @@ class RefocusSettings:
     camera_at_focus: bool
     rotary_theta: float
     guidance: float
-    parametrisation: str
     shift: float
     trained_size: int
+    lens: LensSettings | None
+    steps: int = DEFAULT_STEPS
     base: str = ""
     fingerprint: str = ""
-    gamma: float = 2.2
 
     @classmethod
-    def of(cls, model: RefocusModel, trained_size: int, base: str = "", fingerprint: str = "") -> RefocusSettings:
-        """The settings of a model."""
+    def of(cls, model: RefocusModel, **others: Any) -> RefocusSettings:
+        """The settings of a model, and others that it does not know: steps, base and fingerprint."""
         transformer = model.transformer
         return cls(
             attention=transformer.attention,
@@ -72,12 +81,10 @@ class RefocusSettings:
             camera_at_focus=transformer.camera_at_focus,
             rotary_theta=transformer.rotary_theta,
             guidance=transformer.guidance,
-            parametrisation=type(model.parametrisation).__name__,
             shift=model.shift,
-            trained_size=trained_size,
-            base=base,
-            fingerprint=fingerprint,
-            gamma=model.parametrisation.gamma if isinstance(model.parametrisation, LensOutput) else cls.gamma,
+            trained_size=model.short_side,
+            lens=LensSettings(model.gamma) if isinstance(model, LensRefocusModel) else None,
+            **others,
         )
 
     @classmethod
@@ -89,10 +96,12 @@ class RefocusSettings:
         """
         path = folder / SETTINGS_FILE
         try:
-            return cls(**json.loads(path.read_text()))
+            found = _current_form(json.loads(path.read_text()))
+            lens = found.pop("lens")
+            return cls(**found, lens=LensSettings(**lens) if lens is not None else None)
         except FileNotFoundError as error:
             raise DiffcamError(f"{folder}: not a diffcam model or adapter: it has no {SETTINGS_FILE}") from error
-        except (TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DiffcamError(f"{path}: not the settings of a diffcam model ({error})") from error
 
     def check_base(self, base: FluxTransformer2DModel, adapter: Path) -> None:
@@ -106,22 +115,32 @@ class RefocusSettings:
             raise DiffcamError(f"{adapter}: was trained on {name}; the weights of this base are others")
 
     def build(
-        self, codec: PatchCodec | VAECodec, base: FluxTransformer2DModel, restoration: DefocusRemoval | None = None
+        self,
+        *,
+        codec: PatchCodec | VAECodec,
+        base: FluxTransformer2DModel,
+        restoration: DefocusRemoval | None = None,
     ) -> RefocusModel:
         """A model of these settings around a codec, a base and what undoes a photo's own blur."""
-        if self.parametrisation not in PARAMETRISATIONS:
-            raise DiffcamError(
-                f"unknown parametrisation {self.parametrisation!r}; known: {', '.join(PARAMETRISATIONS)}"
-            )
-        kind = PARAMETRISATIONS[self.parametrisation]
-        parametrisation = LensOutput(self.gamma) if kind is LensOutput else kind()
+        kind = RefocusModel if self.lens is None else LensRefocusModel
+        channels = kind.channels(codec)
         transformer = RefocusTransformer(
             base, self.attention, self.condition_timestep, self.camera_at_focus, self.rotary_theta, self.guidance,
-            cue_channels=parametrisation.cue_channels, defocus_channels=parametrisation.defocus_channels,
+            cue_channels=channels.cues, defocus_channels=channels.defocus,
         )  # fmt: skip
-        model = RefocusModel(codec, transformer, parametrisation, self.shift, restoration)
-        model.solve_at(self.trained_size)
-        return model
+        if self.lens is None:
+            return RefocusModel(codec, transformer, self.shift, self.trained_size)
+        return LensRefocusModel(codec, transformer, self.shift, self.trained_size, restoration, self.lens.gamma)
+
+
+def _current_form(found: dict[str, Any]) -> dict[str, Any]:
+    """Settings as version 0.1 wrote them, with the name of a class and a gamma in place of `lens`, in today's form."""
+    if "parametrisation" not in found:
+        return found
+    kind, gamma = found.pop("parametrisation"), found.pop("gamma", 2.2)
+    if kind not in ("VelocityOutput", "LensOutput"):
+        raise ValueError(f"its output is a {kind}, which diffcam can no longer run: train it anew")
+    return {**found, "lens": {"gamma": gamma} if kind == "LensOutput" else None}
 
 
 def load_restoration(path: str) -> DefocusRemoval:
@@ -150,11 +169,24 @@ def packaged(name: str) -> Path | None:
 
 
 def save_model(
-    model: RefocusModel, folder: Path, trained_size: int, dtype: torch.dtype = torch.bfloat16, write: bool = True
+    model: RefocusModel,
+    folder: Path,
+    *,
+    steps: int = DEFAULT_STEPS,
+    dtype: torch.dtype = torch.bfloat16,
+    write: bool = True,
 ) -> None:
-    """Write a whole embedded model; weights are stored in ``dtype``.
+    """Write a whole embedded model.
 
-    All processes of a sharded model must take part, of which one has ``write`` set.
+    Args:
+        model: With a patch codec.
+        folder: Made where it is missing.
+        steps: Sampling steps that it was made for.
+        dtype: That weights are stored in.
+        write: Whether this process writes; all processes of a sharded model must take part.
+
+    Raises:
+        ValueError: If the codec is another.
     """
     if not isinstance(model.codec, PatchCodec):
         raise ValueError("only models with a patch codec are saved whole; save the adapter of a FLUX model instead")
@@ -168,17 +200,19 @@ def save_model(
     base.save_config(folder / "transformer")
     _save_tensors(weights, folder / "transformer" / WEIGHTS_FILE)
     model.codec.save_config(folder / "codec")
-    if model.restoration is not None:
+    if isinstance(model, LensRefocusModel) and model.restoration is not None:
         model.restoration.save_config(folder / RESTORATION_FOLDER)
         restoration = _whole(model.restoration.state_dict(), dtype)
         _save_tensors(restoration, folder / RESTORATION_FOLDER / WEIGHTS_FILE)
-    _save_refocus_part(RefocusSettings.of(model, trained_size), projectors, folder)
+    _save_refocus_part(RefocusSettings.of(model, steps=steps), projectors, folder)
 
 
-def save_adapter(model: RefocusModel, folder: Path, trained_size: int, base: str = "", write: bool = True) -> None:
+def save_adapter(
+    model: RefocusModel, folder: Path, *, steps: int = DEFAULT_STEPS, base: str = "", write: bool = True
+) -> None:
     """Write LoRA weights in diffusers' format, with their configuration as metadata, and the refocusing part.
 
-    All processes of a sharded model must take part, of which one has ``write`` set.
+    Arguments are those of :func:`save_model`; ``base`` is where the frozen base comes from.
     """
     weights = _whole(get_peft_model_state_dict(model.transformer.base), torch.float32)
     projectors = _projectors(model, torch.float32)
@@ -189,7 +223,7 @@ def save_adapter(model: RefocusModel, folder: Path, trained_size: int, base: str
     config = model.transformer.base.peft_config["default"].to_dict()
     config = {key: sorted(value) if isinstance(value, set) else value for key, value in config.items()}
     FluxPipeline.save_lora_weights(folder, transformer_lora_layers=weights, transformer_lora_adapter_metadata=config)
-    _save_refocus_part(RefocusSettings.of(model, trained_size, base, fingerprint), projectors, folder)
+    _save_refocus_part(RefocusSettings.of(model, steps=steps, base=base, fingerprint=fingerprint), projectors, folder)
 
 
 def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
@@ -207,7 +241,8 @@ def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
         weights = load_file(folder / "transformer" / WEIGHTS_FILE)
         base.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         path = folder / RESTORATION_FOLDER
-        model = settings.build(codec, base, _read_restoration(path) if path.is_dir() else None)
+        restoration = _read_restoration(path) if path.is_dir() else None
+        model = settings.build(codec=codec, base=base, restoration=restoration)
         load_projectors(model, folder)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise DiffcamError(f"{folder}: the model is incomplete or damaged ({first_line(error)})") from error

@@ -13,7 +13,6 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from diffcam.models.codec import VAECodec
-from diffcam.models.fingerprint import digest
 
 
 class LatentCache(nn.Module):
@@ -70,6 +69,15 @@ class LatentCache(nn.Module):
             self._fingerprint = digest(*(value for _, value in sorted(self.codec.state_dict().items())))
         key = hashlib.blake2b(digest(image_3HW) + self._fingerprint, digest_size=16).hexdigest()
         return self._folder / key[:2] / f"{key}.safetensors"
+
+
+def digest(*tensors: Tensor) -> bytes:
+    """Hash of the shapes, data types and every byte of tensors."""
+    state = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        state.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return state.digest()
 
 
 def _read(path: Path) -> Any:

@@ -35,29 +35,32 @@ CELL = 8
 """Side in pixels of the squares that blur is estimated in."""
 
 LEAST_RADIUS = 0.5
-"""Photos with no more blur than this anywhere are left as they are."""
+"""Photos with no larger blur radius than this anywhere are left as they are, pixels."""
 
 SOFTNESS = 1.0
-"""Up to this many pixels, blur that is everywhere is the photo's own, as scaling leaves it, and not its lens's."""
+"""Up to this radius in pixels, blur that is everywhere comes from scaling and not from the lens, and stays."""
 
 SHARP_SHARE = 0.02
-"""Of the cells of a photo that its lens has in focus at least: edges between depths do not count."""
+"""Least share of a photo's cells that its lens has in focus; their radius is what the whole photo is soft by."""
 
 DEPTH_MARGIN = 0.9
-"""What a lens may explain cells worse than each cell's own best radius does (nats a cell) for depth to be believed."""
+"""A map is believed if the lens that fits it best explains cells by no more than this many nats a cell worse than each
+cell's own best radius does. Right maps lose 0.3 to 0.8 at nine photos of ten, the zero map 1.2 to 2.1 (docs/log.md)."""
 
-CAUTION = 4
-"""Without depth radii are known less well: the deconvolution takes this many times fewer iterations."""
+DEPTHLESS_DIVISOR = 4
+"""Without depth radii are less certain, and the deconvolution takes this many times fewer iterations."""
 
-FURTHER = 3
-"""How many times as many iterations a place may take, where blur is strong and known well."""
+LONG_RUN = 3
+"""The last stage takes this many times the iterations of the one before: for strong blur that is known well."""
 
 STOPPING_BANDS = (1.0, 2.0, 4.0)
 """Radii of the bands that show where the deconvolution has gone too far, pixels."""
 
 STOPPING_WIDTH = 32
-USUAL = 4.0
-"""How strongly an untrained choice prefers `iterations` to none and to more."""
+"""Channels of the network that chooses between stages."""
+
+STOPPING_PRIOR = 4.0
+"""Logit of the stage of `iterations` before training, the others having 0: it gets 96 % of the mixture."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Stages:
     """A photo on its way to less blur.
 
     Args:
-        images: ``(B, 3, 3, H, W)`` display values in [0, 1]: as it is, after `iterations`, after :data:`FURTHER` times
+        images: ``(B, 3, 3, H, W)`` display values in [0, 1]: as it is, after `iterations`, after :data:`LONG_RUN` times
             as many.
         radius: ``(B, 1, H, W)`` estimated blur radius of the photo, pixels.
     """
@@ -119,7 +122,7 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
         self.head = nn.Conv2d(width, len(RADII), 1)
         choice = nn.Conv2d(STOPPING_WIDTH, 3, 3, padding=1)
         nn.init.zeros_(choice.weight)
-        choice.bias = nn.Parameter(torch.tensor([0.0, USUAL, 0.0]))
+        choice.bias = nn.Parameter(torch.tensor([0.0, STOPPING_PRIOR, 0.0]))
         self.stopping = nn.Sequential(
             *(nn.Conv2d(3 * len(STOPPING_BANDS) + 1, STOPPING_WIDTH, 3, padding=1), nn.GELU()),
             *(nn.Conv2d(STOPPING_WIDTH, STOPPING_WIDTH, 3, padding=1), nn.GELU()),
@@ -162,6 +165,8 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
     @torch.no_grad()
     def forward(self, image_B3HW: Tensor, disparity_B1HW: Tensor) -> Restored:
         """Estimate and undo; arguments as in :meth:`estimate`."""
+        if image_B3HW.is_meta:  # a step that is only counted: it has no blur to find
+            return Restored(image_B3HW, disparity_B1HW)
         stages = self.stages(image_B3HW, disparity_B1HW)
         return Restored(self.stop(stages), stages.radius)
 
@@ -171,10 +176,13 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
         radius, by_depth = self.estimate(image_B3HW, disparity_B1HW)
         blurred = radius.amax((1, 2, 3)) > LEAST_RADIUS
         stages = [image_B3HW, image_B3HW.clone(), image_B3HW.clone()]
-        for chosen, iterations in ((by_depth, self.iterations), (~by_depth, max(1, self.iterations // CAUTION))):
+        for chosen, iterations in (
+            (by_depth, self.iterations),
+            (~by_depth, max(1, self.iterations // DEPTHLESS_DIVISOR)),
+        ):
             chosen = chosen & blurred
             if chosen.any():
-                stops = (iterations, FURTHER * iterations)
+                stops = (iterations, LONG_RUN * iterations)
                 reached = self.deconvolve(image_B3HW[chosen], radius[chosen], stops)
                 for stage, image in zip(stages[1:], reached, strict=True):
                     stage[chosen] = image

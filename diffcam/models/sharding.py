@@ -27,7 +27,7 @@ def shard(transformer: RefocusTransformer, mesh: DeviceMesh) -> None:
         fully_shard(block, mesh=mesh)
         register_fsdp_forward_method(block, "run_streams")
     fully_shard(transformer, mesh=mesh, reshard_after_forward=True)  # or validation would leave whole weights behind
-    register_fsdp_forward_method(transformer, "conditions")
+    register_fsdp_forward_method(transformer, "encode_photo_tokens")
     transformer.sharded = True
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from diffusers import FluxTransformer2DModel
@@ -14,38 +14,27 @@ from torch import Tensor, nn
 
 from diffcam.camera import CameraBatch
 from diffcam.functional.tokens import focus_positions, grid_positions, rotary_table
+from diffcam.models.conditions import PhotoTokens
 from diffcam.models.streams import BlockRun, Memory, Stream, double_block, run_block, single_block
 
 NOISY_AXIS, REFERENCE_AXIS, DISPARITY_AXIS = 0, 1, 2
+"""Positions on the first rotary axis, which tells the streams apart; FLUX.1 Kontext uses it the same way."""
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """What every denoising step and every camera of one photo shares.
+class Channels(NamedTuple):
+    """Channels of a transformer's tokens.
 
     Args:
-        reference: ``(B, N, C)`` tokens of the reference image.
-        disparity: ``(B, N, C)`` tokens of the disparity map.
-        grid: Rows and columns of the token grid; N is their product.
-        memory: One :class:`Memory` a block in cached attention, otherwise None.
-        cues: ``(B, N, F)`` what the output parametrisation shows of the reference besides its tokens, or None.
-        latent: ``(B, C, h, w)`` latents of the reference image; empty for the transformer alone, as are the next four.
-        basis: ``(B, ...)`` what the output parametrisation works on.
-        disparity_map: ``(B, 1, H, W)`` in [0, 1], at the image's size.
-        restored: ``(B, 3, H, W)`` the reference without its own blur, display values in [0, 1].
-        own_radius: ``(B, 1, H, W)`` blur radius found in the reference, pixels; 0 where nobody looked for it.
+        tokens: Of reference, disparity and noisy tokens.
+        output: Of its output.
+        cues: Of the cues that are added to the reference's embedding (0: none).
+        defocus: Of the cues that are added to the noisy tokens' embedding (0: none).
     """
 
-    reference: Tensor
-    disparity: Tensor
-    grid: tuple[int, int]
-    memory: tuple[Memory, ...] | None = None
-    cues: Tensor | None = None
-    latent: Tensor = field(default_factory=lambda: torch.empty(0))
-    basis: Tensor = field(default_factory=lambda: torch.empty(0))
-    disparity_map: Tensor = field(default_factory=lambda: torch.empty(0))
-    restored: Tensor = field(default_factory=lambda: torch.empty(0))
-    own_radius: Tensor = field(default_factory=lambda: torch.empty(0))
+    tokens: int
+    output: int
+    cues: int = 0
+    defocus: int = 0
 
 
 class RefocusTransformer(nn.Module):
@@ -60,9 +49,8 @@ class RefocusTransformer(nn.Module):
         camera_at_focus: Whether the camera token sits at the focus point's position, or at the origin.
         rotary_theta: Base of the rotary frequencies; FLUX's is 10000.
         guidance: Guidance embedding of guidance-distilled bases.
-        cue_channels: Channels of the cues that are added to the reference's embedding (0: none). See
-            :class:`~diffcam.models.parametrisation.Parametrisation`.
-        defocus_channels: Channels of the defocus cues that are added to the noisy tokens' embedding (0: none).
+        cue_channels: See :class:`Channels`.
+        defocus_channels: See :class:`Channels`.
         checkpointed_blocks: How many blocks, from the first on, compute their activations again in the backward pass
             instead of keeping them; FLUX.1 has 57.
         offload: Whether those blocks' inputs wait for the backward pass in the machine's memory, not the device's.
@@ -132,29 +120,36 @@ class RefocusTransformer(nn.Module):
         }
         return {name: layer for name, layer in named.items() if layer is not None}
 
-    def conditions(
+    @property
+    def channels(self) -> Channels:
+        """What comes in and goes out."""
+        projectors = (self.cue_projector, self.defocus_projector)
+        cues = (projector.in_features if projector is not None else 0 for projector in projectors)
+        return Channels(self.base.config.in_channels, self.base.out_channels, *cues)
+
+    def encode_photo_tokens(
         self, reference_BNC: Tensor, disparity_BNC: Tensor, grid: tuple[int, int], cues_BNF: Tensor | None = None
-    ) -> Conditions:
-        """Prepare the conditions of a batch of photos; in cached attention this runs them through all blocks once.
+    ) -> PhotoTokens:
+        """Prepare the tokens of a batch of photos; in cached attention this runs them through all blocks once.
 
         Raises:
             ValueError: If cues are missing, or come to a transformer without ``cue_channels``.
         """
         if (cues_BNF is None) != (self.cue_projector is None):
             raise ValueError("cues go with cue_channels: a transformer has either both or neither")
-        conditions = Conditions(reference_BNC, disparity_BNC, grid, cues=cues_BNF)
+        photo = PhotoTokens(reference_BNC, disparity_BNC, grid, cues=cues_BNF)
         if self.attention == "full":
-            return conditions
+            return photo
         timestep = torch.zeros(1, device=reference_BNC.device)
-        _, memory = self._run(self._condition_streams(conditions, timestep), remember=True)
-        return replace(conditions, memory=tuple(memory))
+        _, memory = self._run(self._photo_streams(photo, timestep), remember=True)
+        return replace(photo, memory=tuple(memory))
 
     def forward(
         self,
         noisy_BNC: Tensor,
         timestep_B: Tensor,
         cameras: CameraBatch,
-        conditions: Conditions,
+        photo: PhotoTokens,
         defocus_BNF: Tensor | None = None,
     ) -> Tensor:
         """Output tokens of the noisy stream.
@@ -163,27 +158,34 @@ class RefocusTransformer(nn.Module):
             noisy_BNC: ``(B * K, N, C)`` noisy tokens: K cameras a photo, photo-major.
             timestep_B: ``(B * K,)`` in [0, 1].
             cameras: ``(B * K,)``.
-            conditions: Of B photos.
+            photo: Of B photos.
             defocus_BNF: ``(B * K, N, defocus_channels)`` defocus cues.
 
         Returns:
-            ``(B * K, N, out channels)``.
+            ``(B * K, N, output channels)``.
 
         Raises:
             ValueError: If the batches do not fit, or defocus cues are missing or come to a transformer without them.
         """
         if (defocus_BNF is None) != (self.defocus_projector is None):
             raise ValueError("defocus cues go with defocus_channels: a transformer has either both or neither")
-        times, remainder = divmod(len(noisy_BNC), len(conditions.reference))
+        times, remainder = divmod(len(noisy_BNC), len(photo.reference))
         if remainder or not times:
-            raise ValueError(f"{len(noisy_BNC)} noisy samples do not divide over {len(conditions.reference)} photos")
-        noisy = self._noisy_stream(noisy_BNC, timestep_B, conditions.grid, defocus_BNF)
-        streams = [self._camera_stream(cameras, conditions.grid), noisy]
-        if conditions.memory is None:
-            streams += self._condition_streams(_repeat(conditions, times), timestep_B)
-        streams, _ = self._run(streams, conditions.memory)
-        noisy = streams[1]
-        return self.base.proj_out(self.base.norm_out(noisy.tokens, noisy.modulation))
+            raise ValueError(f"{len(noisy_BNC)} noisy samples do not divide over {len(photo.reference)} photos")
+        weight = self.camera_projector.weight
+        camera = self.camera_projector(cameras.features().to(weight.dtype))[:, None].to(self.dtype)
+        focus = cameras.focus if self.camera_at_focus else torch.zeros_like(cameras.focus)
+        zero = torch.zeros(1, device=weight.device)
+        noisy = self._embed(noisy_BNC, defocus_BNF, self.defocus_projector)
+        positions = grid_positions(NOISY_AXIS, *photo.grid, device=noisy.device)[None]
+        streams = [
+            Stream(camera, self._modulation(zero), self._rotary(focus_positions(focus, *photo.grid)), is_text=True),
+            Stream(noisy, self._modulation(timestep_B), self._rotary(positions)),
+        ]
+        if photo.memory is None:
+            streams += self._photo_streams(photo.repeat(times), timestep_B)
+        streams, _ = self._run(streams, photo.memory)
+        return self.base.proj_out(self.base.norm_out(streams[1].tokens, streams[1].modulation))
 
     def stock(self, tokens_BNC: Tensor, text_BTC: Tensor, timestep_B: Tensor, pooled_BC: Tensor,
               positions_N3: Tensor, text_positions_T3: Tensor) -> Tensor:  # fmt: skip
@@ -196,35 +198,25 @@ class RefocusTransformer(nn.Module):
         streams, _ = self._run(streams)
         return self.base.proj_out(self.base.norm_out(streams[1].tokens, modulation))
 
-    def _noisy_stream(
-        self, noisy_BNC: Tensor, timestep_B: Tensor, grid: tuple[int, int], defocus_BNF: Tensor | None
-    ) -> Stream:
-        positions = grid_positions(NOISY_AXIS, *grid, device=noisy_BNC.device)[None]
-        tokens = self.base.x_embedder(noisy_BNC.to(self.dtype))
-        if self.defocus_projector is not None and defocus_BNF is not None:
-            tokens = tokens + self.defocus_projector(defocus_BNF.to(self.defocus_projector.weight.dtype)).to(self.dtype)
-        return Stream(tokens, self._modulation(timestep_B), self._rotary(positions))
-
-    def _camera_stream(self, cameras: CameraBatch, grid: tuple[int, int]) -> Stream:
-        weight = self.camera_projector.weight
-        tokens = self.camera_projector(cameras.features().to(weight.dtype))[:, None].to(self.dtype)
-        focus = cameras.focus if self.camera_at_focus else torch.zeros_like(cameras.focus)
-        timestep = torch.zeros(1, device=weight.device)
-        return Stream(tokens, self._modulation(timestep), self._rotary(focus_positions(focus, *grid)), is_text=True)
-
-    def _condition_streams(self, conditions: Conditions, timestep_B: Tensor) -> list[Stream]:
+    def _photo_streams(self, photo: PhotoTokens, timestep_B: Tensor) -> list[Stream]:
         if self.condition_timestep == "zero":
             timestep_B = torch.zeros(1, device=timestep_B.device)
         modulation = self._modulation(timestep_B)
         streams = []
-        for axis, tokens in ((REFERENCE_AXIS, conditions.reference), (DISPARITY_AXIS, conditions.disparity)):
-            positions = grid_positions(axis, *conditions.grid, device=tokens.device)[None]
-            embedded = self.base.x_embedder(tokens.to(self.dtype))
-            if axis == REFERENCE_AXIS and self.cue_projector is not None and conditions.cues is not None:
-                cues = conditions.cues.to(self.cue_projector.weight.dtype)
-                embedded = embedded + self.cue_projector(cues).to(self.dtype)
-            streams.append(Stream(embedded, modulation, self._rotary(positions)))
+        for axis, tokens, cues, projector in (
+            (REFERENCE_AXIS, photo.reference, photo.cues, self.cue_projector),
+            (DISPARITY_AXIS, photo.disparity, None, None),
+        ):
+            positions = grid_positions(axis, *photo.grid, device=tokens.device)[None]
+            streams.append(Stream(self._embed(tokens, cues, projector), modulation, self._rotary(positions)))
         return streams
+
+    def _embed(self, tokens_BNC: Tensor, cues_BNF: Tensor | None, projector: nn.Linear | None) -> Tensor:
+        """Tokens as FLUX embeds them, with their cues, if they have any."""
+        embedded = self.base.x_embedder(tokens_BNC.to(self.dtype))
+        if projector is None or cues_BNF is None:
+            return embedded
+        return embedded + projector(cues_BNF.to(projector.weight.dtype)).to(self.dtype)
 
     def _modulation(self, timestep_B: Tensor, pooled_BC: Tensor | None = None) -> Tensor:
         """Timestep embedding as FLUX computes it; without a text encoder the pooled text embedding is zero."""
@@ -255,9 +247,3 @@ class RefocusTransformer(nn.Module):
             if remember:
                 remembered.append(own)
         return streams, remembered
-
-
-def _repeat(conditions: Conditions, times: int) -> Conditions:
-    reference, disparity = (part.repeat_interleave(times, 0) for part in (conditions.reference, conditions.disparity))
-    cues = conditions.cues.repeat_interleave(times, 0) if conditions.cues is not None else None
-    return replace(conditions, reference=reference, disparity=disparity, cues=cues)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 from diffcam.camera import CameraBatch
 from diffcam.data.batch import RefocusBatch
 from diffcam.models.adapters import trained_parameters
+from diffcam.models.conditions import PhotoTokens
 from diffcam.models.refocus import RefocusModel
-from diffcam.models.transformer import Conditions
 from diffcam.planning.operations import count, count_flops, meta_copy, peak_memory, size
 from diffcam.tasks.refocus import RefocusTask
 
@@ -27,7 +26,7 @@ class MemoryPlan:
     """Bytes on one device while it trains.
 
     Args:
-        weights: The frozen transformer and the codec.
+        weights: The frozen transformer, the codec and what else the model has, such as a restoration.
         masters: The trained weights.
         gradients: Theirs.
         optimizer: Its state.
@@ -58,25 +57,28 @@ class MetaStep:
     """
 
     def __init__(self, task: RefocusTask, batch_size: int, resolution: tuple[int, int]) -> None:
-        self._task = copy.copy(task)
-        self._task._modules = {**task._modules, "model": meta_copy(task.model)}
-        self._task._device = torch.device("cpu")  # which noise is drawn on
-        self._task.model.transformer.compile_blocks(None)
+        self._task = task
+        self._model: RefocusModel = meta_copy(task.model)
+        self._model.transformer.compile_blocks(None)
         self._batch = _meta_batch(batch_size, resolution)
 
     def _loss(self) -> Tensor:
-        losses = self._task.losses(self._batch)
-        return losses.flow + self._task.stacking_weight * losses.stacking
+        """What the task trains on, of the copy."""
+        model, self._task.model = self._task.model, self._model
+        try:
+            return self._task.losses(self._batch).total
+        finally:
+            self._task.model = model
 
     def peak_memory(self) -> int:
         """Bytes of activations and temporary tensors, with blocks checkpointed as configured."""
         batch = self._batch
         inputs = [batch.reference, batch.targets, batch.disparity, batch.cameras.focus, batch.cameras.bokeh]
-        return peak_memory(self._loss, self._task, inputs)
+        return peak_memory(self._loss, self._model, inputs)
 
     def flops(self) -> int:
         """Operations, without what checkpointing computes twice."""
-        transformer = self._task.model.transformer
+        transformer = self._model.transformer
         checkpointed, transformer.checkpointed_blocks = transformer.checkpointed_blocks, 0
         counted = count_flops(self._loss)
         transformer.checkpointed_blocks = checkpointed
@@ -85,24 +87,21 @@ class MetaStep:
 
 def click_flops(model: RefocusModel, resolution: tuple[int, int]) -> tuple[int, int]:
     """Operations of the transformer for opening a photo, and for one sampling step, on the meta device."""
-    side = model.token_pixels
-    grid = resolution[0] // side, resolution[1] // side
-    transformer, channels = model.transformer, model.transformer.base.config.in_channels
-    tokens, timestep = torch.zeros(1, grid[0] * grid[1], channels, device="meta"), torch.zeros(1, device="meta")
-    output = model.parametrisation
-    cues, defocus = (
-        tokens.new_zeros(1, grid[0] * grid[1], features) if features else None
-        for features in (output.cue_channels, output.defocus_channels)
+    transformer, channels, timestep = model.transformer, model.transformer.channels, torch.zeros(1, device="meta")
+    grid = resolution[0] // model.token_pixels, resolution[1] // model.token_pixels
+    tokens, cues, defocus_cues = (
+        torch.zeros(1, grid[0] * grid[1], features, device="meta") if features else None
+        for features in (channels.tokens, channels.cues, channels.defocus)
     )
     cameras = CameraBatch(torch.zeros(1, 2, device="meta"), timestep)
-    opened: list[Conditions] = []
+    opened: list[PhotoTokens] = []
 
     def open_photo() -> Tensor:
-        opened.append(transformer.conditions(tokens, tokens, grid, cues))
-        return tokens
+        opened.append(transformer.encode_photo_tokens(tokens, tokens, grid, cues))
+        return timestep
 
     opening = count_flops(open_photo, backward=False)
-    step = count_flops(lambda: transformer(tokens, timestep, cameras, opened[0], defocus), backward=False)
+    step = count_flops(lambda: transformer(tokens, timestep, cameras, opened[0], defocus_cues), backward=False)
     return opening, step
 
 
@@ -114,9 +113,8 @@ def click_memory(model: RefocusModel, resolution: tuple[int, int], quantization:
         resolution: Height and width in pixels that the photo is solved at.
         quantization: Of the frozen blocks, see :func:`diffcam.models.load_flux_transformer`.
     """
-    codec: Any = model.codec
-    transformer, trained = model.transformer, list(trained_parameters(model).values())
-    weights = _frozen_bytes(transformer, quantization) + size(codec.parameters())
+    codec, transformer, trained = model.codec, model.transformer, list(trained_parameters(model).values())
+    weights = _frozen_bytes(transformer, quantization) + size(model.parameters()) - size(transformer.parameters())
     with torch.device("meta"):
         image, disparity = torch.zeros(1, 3, *resolution), torch.zeros(1, 1, *resolution)
         noise = torch.zeros(1, codec.channels, *(side // codec.downscale for side in resolution))
@@ -124,7 +122,7 @@ def click_memory(model: RefocusModel, resolution: tuple[int, int], quantization:
     given = [image, disparity, noise, cameras.focus, cameras.bokeh]
 
     def click() -> Tensor:
-        return model.decode(model.sample(cameras, model.conditions(image, disparity), noise, 1))
+        return model.decode(model.sample(cameras, model.encode_photo(image, disparity), noise, 1))
 
     return weights + count(trained) * transformer.dtype.itemsize, peak_memory(click, model, given, backward=False)
 
@@ -152,12 +150,11 @@ def plan_memory(
         quantization: Of the frozen blocks, see :func:`diffcam.models.load_flux_transformer`.
         shards: Devices that the transformer is spread over; each gathers two blocks at a time.
     """
-    codec: Any = task.model.codec
     transformer, trained = task.model.transformer, list(trained_parameters(task).values())
-    masters = size(trained)
+    masters, besides = size(trained), size(task.model.parameters()) - size(transformer.parameters())
     gathered = 2 * max(size(block.parameters()) for block in transformer.blocks) if shards > 1 else 0
     return MemoryPlan(
-        weights=_frozen_bytes(transformer, quantization) // shards + gathered + size(codec.parameters()),
+        weights=_frozen_bytes(transformer, quantization) // shards + gathered + besides,
         masters=masters // shards,
         gradients=masters // shards,
         optimizer=int(count(trained) * optimizer_bytes(task.optimizer)) // shards,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.data.batch import RefocusBatch
 from diffcam.functional.defocus_fit import fit_lens, log_likelihoods, of_radius, radius_at, shares_of_radii
-from diffcam.models.restoration import CELL, DefocusRemoval
+from diffcam.models.restoration import CELL
 from diffcam.tasks.restoration import RestorationTask
 
-MEMORY = 0.99
-"""Of the shares of radii from one batch to the next."""
+SHARES_DECAY = 0.99
+"""Decay of the running mean of the shares of radii, from one batch to the next: a hundred batches count."""
 
-CLEAR = 0.25
-"""Radii are told apart by their ratio from about here on, pixels: less blur is hardly seen."""
+RADIUS_OFFSET = 0.25
+"""Added to radii, in pixels, before logarithms of them are compared: less blur than this is hardly seen."""
 
 
 class DefocusTask(RestorationTask):
@@ -26,14 +24,7 @@ class DefocusTask(RestorationTask):
     those of :class:`RestorationTask`.
     """
 
-    def __init__(
-        self,
-        restoration: DefocusRemoval,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        scheduler: LRSchedulerCallable | None = None,
-    ) -> None:
-        super().__init__(restoration, optimizer, scheduler)
-        self.restoration.stopping.requires_grad_(False)
+    trains_stopping = False
 
     def radius(self, batch: RefocusBatch) -> Tensor:
         """True mean blur radius of each cell of each target, pixels, ``(B * branches, 1, h, w)``."""
@@ -45,7 +36,7 @@ class DefocusTask(RestorationTask):
 
         Returns:
             Cross-entropy of each cell's true radius (one between two known ones is shared out between them), and how
-            far the radii of the fitted lens are off: mean absolute difference of ``log(radius + CLEAR)``.
+            far the radii of the fitted lens are off: mean absolute difference of ``log(radius + RADIUS_OFFSET)``.
         """
         pictures_B3HW = (batch.targets.flatten(0, 1) * 255).round() / 255  # what a file shows of them
         disparity_B1hw = F.avg_pool2d(batch.disparity.repeat_interleave(batch.targets.shape[1], 0), CELL)
@@ -54,14 +45,14 @@ class DefocusTask(RestorationTask):
         cells = -of_radius(logits_BKhw.log_softmax(dim=1), radius_B1hw, removal.radii).mean()
         curve_BD = fit_lens(log_likelihoods(logits_BKhw, removal.shares), disparity_B1hw, removal.radii)
         found_B1hw = radius_at(curve_BD, disparity_B1hw)
-        lens = ((found_B1hw + CLEAR).log() - (radius_B1hw + CLEAR).log()).abs().mean()
+        lens = ((found_B1hw + RADIUS_OFFSET).log() - (radius_B1hw + RADIUS_OFFSET).log()).abs().mean()
         return cells, lens
 
     def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
         """The loss of a batch, whose radii are counted."""
         radius_B1hw = self.radius(batch)
         shares_K = shares_of_radii(radius_B1hw, self.restoration.radii)
-        self.restoration.shares.lerp_(shares_K, 1 - MEMORY)
+        self.restoration.shares.lerp_(shares_K, 1 - SHARES_DECAY)
         cells, lens = self.losses(batch, radius_B1hw)
         logged = {"train/loss": (cells + lens).detach(), "train/lens": lens.detach()}
         self.log_dict(logged, batch_size=len(batch), prog_bar=True)

@@ -16,9 +16,10 @@ from diffcam.data.batch import RefocusBatch
 from diffcam.data.randomness import derived_generator
 from diffcam.errors import DiffcamError
 from diffcam.functional.blur_stack import detail_difference
-from diffcam.functional.flow import interpolate, logit_normal_timesteps, velocity, velocity_from_clean
+from diffcam.functional.flow import interpolate, logit_normal_timesteps, per_sample, velocity, velocity_from_clean
 from diffcam.functional.stacking import stack_masks
 from diffcam.models.adapters import FullTraining, Training, trained_parameters
+from diffcam.models.checkpoint import DEFAULT_STEPS
 from diffcam.models.refocus import RefocusModel
 from diffcam.models.sharding import shard
 from diffcam.tasks.optimization import scheduled
@@ -28,15 +29,17 @@ from diffcam.tasks.weights import check_trained_keys, load_weights
 
 @dataclass(frozen=True)
 class Losses:
-    """Parts of the training loss of one batch.
+    """The training loss of one batch, and its parts.
 
     Args:
+        total: What is trained on: paper eq. 6, and the detail.
         flow: Paper eq. 1, the mean over all branches.
         stacking: Paper eq. 5.
         detail: :func:`~diffcam.functional.blur_stack.detail_difference` of the predicted clean latents.
         copy_flow: Flow loss of the predictor that copies the reference, ``v = (I^t - I_r) / t``: the mark to beat.
     """
 
+    total: Tensor
     flow: Tensor
     stacking: Tensor
     detail: Tensor
@@ -47,7 +50,7 @@ class RefocusTask(lightning.LightningModule):
     """Trains and runs a refocusing model.
 
     Args:
-        model: Codec, transformer and output parametrisation.
+        model: The network.
         training: What is trained and how it starts; default: every weight, from a fresh draw.
         optimizer: From named parameters to an optimizer.
         scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
@@ -59,10 +62,9 @@ class RefocusTask(lightning.LightningModule):
             that what a good start leaves to learn is learned, too; None: absolute, as in the paper.
         timestep_mean: Mean of the logit-normal timesteps before the shift.
         timestep_std: Their standard deviation.
-        steps: Sampling steps in validation and test.
+        steps: Sampling steps in validation and test; an exported model names them as those it was made for.
         weights: Weights to start from: a packaged name (``diffcam-tiny``), an exported folder or a checkpoint of an
             earlier run (whose step count and optimizer are not taken over; ``--ckpt_path`` resumes those).
-        trained_size: Short side in pixels that the exported model solves photos at; None: the training resolution.
         seed: Of noise and timesteps.
 
     Raises:
@@ -84,9 +86,8 @@ class RefocusTask(lightning.LightningModule):
         floor: float | None = None,
         timestep_mean: float = 0.0,
         timestep_std: float = 1.0,
-        steps: int = 8,
+        steps: int = DEFAULT_STEPS,
         weights: str | None = None,
-        trained_size: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -107,22 +108,26 @@ class RefocusTask(lightning.LightningModule):
         self.timestep_mean = timestep_mean
         self.timestep_std = timestep_std
         self.steps = steps
-        self.trained_size = trained_size
         self.seed = seed
         (training or FullTraining()).prepare(model.transformer)
         if weights is not None:
             load_weights(self, weights)
 
     def setup(self, stage: str) -> None:
-        """Compare the images' sizes with the tokens', and tell the model what a bokeh level is in pixels.
+        """Compare the images' sizes with the model's.
 
         Raises:
-            DiffcamError: If one is no multiple of the other.
+            DiffcamError: If tokens do not divide them, or their short side is another than the model's.
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if data is not None:
-            self.check_sizes(data.sizes)
-            self.model.solve_at(min(data.resolution))
+        if data is None:
+            return
+        self.check_sizes(data.sizes)
+        if min(data.resolution) != self.model.short_side:
+            raise DiffcamError(
+                f"data.resolution has a short side of {min(data.resolution)} pixels, the model's short_side is "
+                f"{self.model.short_side}: set both to the same, or bokeh levels would mean another blur"
+            )
 
     def check_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Refuse heights and widths that tokens do not divide.
@@ -151,40 +156,55 @@ class RefocusTask(lightning.LightningModule):
             raise DiffcamError(f"{half} is not float32: leave trainer.precision at 32-true, the base has its own dtype")
         return scheduled(self.optimizer(list(trained_parameters(self).items())), self.scheduler)
 
-    def losses(self, batch: RefocusBatch) -> Losses:
-        """Both losses from one pass over all branches.
+    def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
+        """Paper eq. 6, and the detail."""
+        losses = self.losses(batch)
+        logged = {
+            "train/loss": losses.total,
+            "train/flow": losses.flow,
+            "train/stacking": losses.stacking,
+            "train/detail": losses.detail,
+            "train/copy": losses.copy_flow,
+        }
+        self.log_dict({name: value.detach() for name, value in logged.items()}, batch_size=len(batch), prog_bar=True)
+        return losses.total
 
-        The K targets of a sample share its noise and its timestep, as the stacking constraint demands.
-        """
+    def losses(self, batch: RefocusBatch) -> Losses:
+        """All losses of a batch, from one pass over all branches."""
+        # Encode: the pictures to predict, and what they are predicted from.
         samples, branches = batch.targets.shape[:2]
-        targets_B3HW = batch.targets.flatten(0, 1)
-        clean = self.model.codec.encode(targets_B3HW)
-        generator = self._generator("train", int(batch.index[0]))
-        timestep_B, noise = self.draw_noise(clean[::branches], generator)
+        clean = self.model.codec.encode(batch.targets.flatten(0, 1))
+        photo = self.model.encode_photo(batch.reference, batch.disparity)
+        cameras = self.model.encode_cameras(batch.cameras.flatten(), photo)
+
+        # Noise: the branches of a sample share it and their timestep, as the stacking constraint demands.
+        timestep_B, noise = self.draw_noise(clean[::branches], self._generator("train", batch, 0))
         timestep_B, noise = (drawn.repeat_interleave(branches, 0) for drawn in (timestep_B, noise))
         noisy, target = interpolate(clean, noise, timestep_B), velocity(clean, noise)
 
-        conditions = self.model.conditions(batch.reference, batch.disparity)
-        cameras = batch.cameras.flatten()
-        asked = self.model.asked(cameras, conditions)
-        predicted = self.model.velocity(noisy, timestep_B, cameras, conditions, asked)
-        reference = conditions.latent.repeat_interleave(branches, 0)
-        copied = velocity_from_clean(noisy, reference, timestep_B)
-        detail = torch.zeros((), device=self.device)
-        if self.detail_weight:
-            detail = detail_difference(noisy - timestep_B.view(-1, 1, 1, 1) * predicted, clean)
-        if self.floor is not None:
-            start = self.model.starting_velocity(noisy, timestep_B, conditions, asked)
-            scale = relative_scale(start - target, branches, self.floor)
-            predicted, copied, target = predicted * scale, copied * scale, target * scale
+        # Predict: the velocity, and the one of the predictor that copies the reference.
+        output = self.model.predict(noisy, timestep_B, photo, cameras)
+        predicted = self.model.velocity_of(output, noisy, timestep_B, photo, cameras)
+        copied = velocity_from_clean(noisy, photo.latent.repeat_interleave(branches, 0), timestep_B)
 
-        masks = stack_masks(batch.targets.unbind(1)) if branches > 1 else None
-        stacking = torch.zeros((), device=self.device)
-        if masks is not None:
+        # Losses: the detail of the clean latents, and flow and stacking, relative to what an output of zeros leaves.
+        zero = predicted.new_zeros(())
+        predicted_clean = noisy - per_sample(timestep_B, noisy) * predicted
+        detail = detail_difference(predicted_clean, clean) if self.detail_weight else zero
+        if self.floor is not None:
+            with torch.no_grad():
+                start = self.model.velocity_of(torch.zeros_like(output), noisy, timestep_B, photo, cameras)
+            left = (start - target).square().mean((1, 2, 3)).unflatten(0, (samples, branches)).mean(1)
+            scale = per_sample((left + self.floor).rsqrt().repeat_interleave(branches), noisy)
+            predicted, copied, target = predicted * scale, copied * scale, target * scale
+        flow, copy_flow = ((one - target).float().square().mean() for one in (predicted, copied))
+        stacking = zero
+        if branches > 1:
+            masks = stack_masks(batch.targets.unbind(1))
             target_n, predicted_n = (v.unflatten(0, (samples, branches)).transpose(0, 1) for v in (target, predicted))
             stacking = self.stacking(masks, target_n.float(), predicted_n)
-        flow = (predicted - target).square().mean()
-        return Losses(flow, stacking, detail, (copied - target).float().square().mean())
+        total = flow + self.stacking_weight * stacking + self.detail_weight * detail
+        return Losses(total, flow, stacking, detail, copy_flow)
 
     def draw_noise(self, latent_BCHW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A timestep ``(B,)`` and unit noise like the latent for every sample, on the latent's device."""
@@ -194,28 +214,13 @@ class RefocusTask(lightning.LightningModule):
         noise = torch.randn(latent_BCHW.shape, generator=generator, device=generator.device)
         return timestep_B.to(latent_BCHW.device), noise.to(latent_BCHW)
 
-    def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
-        """Paper eq. 6, and the detail."""
-        losses = self.losses(batch)
-        loss = losses.flow + self.stacking_weight * losses.stacking + self.detail_weight * losses.detail
-        logged = {
-            "train/loss": loss,
-            "train/flow": losses.flow,
-            "train/stacking": losses.stacking,
-            "train/detail": losses.detail,
-            "train/copy": losses.copy_flow,
-        }
-        self.log_dict({name: value.detach() for name, value in logged.items()}, batch_size=len(batch), prog_bar=True)
-        return loss
-
     def generate(self, batch: RefocusBatch) -> Tensor:
         """One refocused image a sample, ``(B, 3, H, W)``; noise depends on the seed and the sample's number alone."""
-        conditions = self.model.conditions(batch.reference, batch.disparity)
-        noise = torch.cat(
-            [self.model.noise(conditions, 1, self._generator("sample", int(index))) for index in batch.index]
-        )
+        photo = self.model.encode_photo(batch.reference, batch.disparity)
+        generators = [self._generator("sample", batch, number) for number in range(len(batch))]
+        noise = torch.cat([self.model.noise(photo, 1, generator) for generator in generators])
         cameras = CameraBatch(batch.cameras.focus[:, 0], batch.cameras.bokeh[:, 0])
-        return self.model.decode(self.model.sample(cameras, conditions, noise, self.steps))
+        return self.model.decode(self.model.sample(cameras, photo, noise, self.steps))
 
     def validation_step(self, batch: RefocusBatch, batch_idx: int) -> dict[str, Tensor]:
         """Refocused images of held-out samples, and their errors."""
@@ -244,21 +249,7 @@ class RefocusTask(lightning.LightningModule):
         if "state_dict" in checkpoint:  # ShardedStrategy has checked it, taken it out and loaded it
             check_trained_keys(self, checkpoint["state_dict"])
 
-    def _generator(self, purpose: str, index: int) -> torch.Generator:
-        """Random numbers of a sample: a pure function of seed, purpose and the sample's global number."""
-        seed = derived_generator(purpose, self.seed, index).initial_seed()
-        return torch.Generator(self.device).manual_seed(seed)
-
-
-def relative_scale(start_error_BCHW: Tensor, branches: int, floor: float) -> Tensor:
-    """What makes errors relative to those of a start: ``(B * branches, 1, 1, 1)``.
-
-    All branches of a sample are scaled alike: the stacking constraint adds them up.
-
-    Args:
-        start_error_BCHW: Errors that would be left without training, ``branches`` to a sample.
-        branches: Targets a sample.
-        floor: Added to their mean square: below it, errors count as absolute ones.
-    """
-    left_B = start_error_BCHW.square().mean((1, 2, 3)).unflatten(0, (-1, branches)).mean(1)
-    return (left_B + floor).rsqrt().repeat_interleave(branches).view(-1, 1, 1, 1)
+    def _generator(self, purpose: str, batch: RefocusBatch, number: int) -> torch.Generator:
+        """Random numbers of a sample of a batch: a pure function of seed, purpose and its global number."""
+        seed = derived_generator(purpose, self.seed, int(batch.index[number])).initial_seed()
+        return torch.Generator(batch.index.device).manual_seed(seed)

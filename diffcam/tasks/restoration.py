@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning
 import torch
@@ -15,13 +15,16 @@ from diffcam.tasks.run_folder import run_folder
 
 
 class RestorationTask(lightning.LightningModule):
-    """Trains what of a restoration requires gradients, and writes it to ``restoration`` in the run's log folder.
+    """Trains one of the two networks of a restoration, and writes all of it to ``restoration`` in the run's log folder.
 
     Args:
-        restoration: A part of which is trained.
+        restoration: Of which one network is trained, the other stays as it is.
         optimizer: From named parameters to an optimizer.
         scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
     """
+
+    trains_stopping: ClassVar[bool]
+    """Whether the network that chooses how far to deconvolve is trained, or the one that estimates radii."""
 
     def __init__(
         self,
@@ -31,6 +34,8 @@ class RestorationTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.restoration = restoration
+        restoration.requires_grad_(not self.trains_stopping)
+        restoration.stopping.requires_grad_(self.trains_stopping)
         self.optimizer = optimizer
         self.scheduler = scheduler
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from diffcam.data.batch import RefocusBatch
-from diffcam.models.restoration import DefocusRemoval
 from diffcam.tasks.restoration import RestorationTask
 
-FLOOR = 1e-5
-"""Squared error that is as good as none: 50 dB."""
+ERROR_FLOOR = 1e-5
+"""Added to mean squared errors before their logarithm: 50 dB is as good as perfect."""
 
 
 class StoppingTask(RestorationTask):
@@ -21,14 +19,7 @@ class StoppingTask(RestorationTask):
     :class:`RestorationTask`.
     """
 
-    def __init__(
-        self,
-        restoration: DefocusRemoval,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        scheduler: LRSchedulerCallable | None = None,
-    ) -> None:
-        super().__init__(restoration.requires_grad_(False), optimizer, scheduler)
-        self.restoration.stopping.requires_grad_(True)
+    trains_stopping = True
 
     def loss(self, batch: RefocusBatch) -> tuple[Tensor, Tensor]:
         """Mean logarithm of the pictures' squared errors after and before: decibels count alike at every blur."""
@@ -38,7 +29,7 @@ class StoppingTask(RestorationTask):
             (image - batch.reference).square().mean((1, 2, 3))
             for image in (self.restoration.stop(stages), pictures_B3HW)
         )
-        after, before = ((error_B + FLOOR).log().mean() for error_B in errors)
+        after, before = ((error_B + ERROR_FLOOR).log().mean() for error_B in errors)
         return after, before
 
     def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:

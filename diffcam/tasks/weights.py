@@ -30,7 +30,9 @@ def load_weights(task: RefocusTask, source: str) -> None:
     """
     path = packaged(source) or Path(source)
     if path.is_file():
-        _load_checkpoint(task, path)
+        state = read_checkpoint(path)
+        check_trained_keys(task, state)
+        task.load_state_dict(state, strict=False)
     elif (path / LORA_FILE).is_file():
         _load_adapter(task, path)
     elif path.is_dir():
@@ -68,12 +70,6 @@ def check_trained_keys(task: RefocusTask, state: Mapping[str, Tensor]) -> None:
         if state[name].shape != parameter.shape:
             shapes = f"{tuple(state[name].shape)}, the model has {tuple(parameter.shape)}"
             raise DiffcamError(f"the checkpoint does not fit the model: {name} is {shapes}")
-
-
-def _load_checkpoint(task: RefocusTask, path: Path) -> None:
-    state = read_checkpoint(path)
-    check_trained_keys(task, state)
-    task.load_state_dict(state, strict=False)
 
 
 def _load_whole(task: RefocusTask, path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import FluxTransformer2DModel
 
-from diffcam.models import DefocusRemoval, LensOutput, PatchCodec, RefocusModel, RefocusTransformer
+from diffcam.models import DefocusRemoval, LensRefocusModel, PatchCodec, RefocusTransformer
 
 
 def _make_base(channels: int = 48, outputs: int | None = None, guidance: bool = False) -> FluxTransformer2DModel:
@@ -33,13 +33,19 @@ def make_base() -> Callable[..., FluxTransformer2DModel]:
 
 
 @pytest.fixture
-def make_model() -> Callable[..., RefocusModel]:
-    def make(patch: int = 4, restoration: DefocusRemoval | None = None, **options: Any) -> RefocusModel:
-        parametrisation = LensOutput()
+def make_model() -> Callable[..., LensRefocusModel]:
+    def make(
+        patch: int = 4,
+        restoration: DefocusRemoval | None = None,
+        short_side: int = 512,
+        gamma: float = 2.2,
+        **options: Any,
+    ) -> LensRefocusModel:
         codec = PatchCodec(patch)
-        base = _make_base(3 * patch**2, parametrisation.channels(codec))
-        cues = {"cue_channels": parametrisation.cue_channels, "defocus_channels": parametrisation.defocus_channels}
+        channels = LensRefocusModel.channels(codec)
+        base = _make_base(channels.tokens, channels.output)
+        cues = {"cue_channels": channels.cues, "defocus_channels": channels.defocus}
         transformer = RefocusTransformer(base, **cues, **options)
-        return RefocusModel(codec, transformer, parametrisation, restoration=restoration)
+        return LensRefocusModel(codec, transformer, 1.0, short_side, restoration, gamma)
 
     return make

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from diffcam.camera import CameraBatch
 from diffcam.errors import DiffcamError
 from diffcam.models import (
+    LensRefocusModel,
     LoRA,
     RefocusModel,
     RefocusTransformer,
@@ -26,10 +27,10 @@ from diffcam.models import (
     load_model,
 )
 from diffcam.models.adapters import trained_parameters
-from diffcam.models.checkpoint import RefocusSettings, load_adapter, save_adapter, save_model
+from diffcam.models.checkpoint import RefocusSettings, load_adapter, packaged, save_adapter, save_model
 from tests.flux import write_flux_folder
 
-MakeModel = Callable[..., RefocusModel]
+MakeModel = Callable[..., LensRefocusModel]
 
 
 def _velocity(model: RefocusModel) -> torch.Tensor:
@@ -39,10 +40,10 @@ def _velocity(model: RefocusModel) -> torch.Tensor:
         torch.rand(1, 3, side, side, generator=generator),
         torch.rand(1, 1, side, side, generator=generator),
     )
-    conditions = model.conditions(image, disparity)
-    cameras = CameraBatch(torch.tensor([[0.3, 0.6]]), torch.tensor([7.0]))
+    photo = model.encode_photo(image, disparity)
+    cameras = model.encode_cameras(CameraBatch(torch.tensor([[0.3, 0.6]]), torch.tensor([7.0])), photo)
     with torch.no_grad():
-        return model.velocity(model.noise(conditions, 1, generator), torch.tensor([0.7]), cameras, conditions)
+        return model.velocity(model.noise(photo, 1, generator), torch.tensor([0.7]), photo, cameras)
 
 
 @pytest.fixture
@@ -52,8 +53,8 @@ def flux_folder(tmp_path: Path) -> Path:
 
 
 def _flux_model(folder: Path, rank: int = 4) -> RefocusModel:
-    settings = RefocusSettings("full", "zero", True, 10000.0, 1.0, "VelocityOutput", 1.0, 512)
-    model = settings.build(load_flux_codec(str(folder), "float32"), load_flux_transformer(str(folder), "float32"))
+    base = load_flux_transformer(str(folder), "float32")
+    model = RefocusModel(load_flux_codec(str(folder), "float32"), RefocusTransformer(base))
     if rank:
         LoRA(rank, targets=("attention", "feed_forward", "modulation")).prepare(model.transformer)
         generator = torch.Generator().manual_seed(5)
@@ -64,14 +65,12 @@ def _flux_model(folder: Path, rank: int = 4) -> RefocusModel:
 
 
 def test_whole_models_come_back(tmp_path: Path, make_model: MakeModel) -> None:
-    model = make_model(attention="cached", rotary_theta=100.0)
-    model.solve_at(256)
-    model.parametrisation.gamma = 3.0
-    save_model(model, tmp_path / "model", trained_size=256, dtype=torch.float32)
+    model = make_model(attention="cached", rotary_theta=100.0, short_side=256, gamma=3.0)
+    save_model(model, tmp_path / "model", steps=3, dtype=torch.float32)
     loaded, settings = load_model(tmp_path / "model")
     assert torch.equal(_velocity(loaded), _velocity(model))
-    assert settings.trained_size == 256
-    assert loaded.parametrisation.gamma == 3.0
+    assert (settings.trained_size, settings.steps) == (256, 3)
+    assert (loaded.short_side, loaded.gamma) == (256, 3.0)
     assert (loaded.transformer.attention, loaded.transformer.rotary_theta) == ("cached", 100.0)
 
 
@@ -79,20 +78,59 @@ def test_damaged_models_are_named(tmp_path: Path, make_model: MakeModel) -> None
     folder = tmp_path / "model"
     with pytest.raises(DiffcamError, match=r"model: not a diffcam model.*refocus\.json"):
         load_model(folder)
-    save_model(make_model(), folder, trained_size=256)
+    save_model(make_model(), folder)
     weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(DiffcamError, match="damaged"):
         load_model(folder)
     settings = json.loads((folder / "refocus.json").read_text())
-    (folder / "refocus.json").write_text(json.dumps({**settings, "parametrisation": "Os"}))
-    with pytest.raises(DiffcamError, match=r"damaged|unknown"):
+    for wrong in ({**settings, "stranger": 1}, {"shift": 1.0}, [1]):
+        (folder / "refocus.json").write_text(json.dumps(wrong))
+        with pytest.raises(DiffcamError, match=r"refocus\.json: not the settings of a diffcam model"):
+            load_model(folder)
+
+
+OLD = """{
+  "attention": "cached",
+  "condition_timestep": "zero",
+  "camera_at_focus": true,
+  "rotary_theta": 100.0,
+  "guidance": 1.0,
+  "parametrisation": "LensOutput",
+  "shift": 4.0,
+  "trained_size": 256,
+  "base": "",
+  "fingerprint": "",
+  "gamma": 1.5
+}
+"""
+"""refocus.json as version 0.1 wrote it."""
+
+
+def test_folders_of_version_0_1_load(tmp_path: Path, make_model: MakeModel) -> None:
+    folder = tmp_path / "model"
+    model = make_model(attention="cached", rotary_theta=100.0, short_side=256, gamma=1.5)
+    save_model(model, folder, dtype=torch.float32)
+    (folder / "refocus.json").write_text(OLD)
+    loaded, settings = load_model(folder)
+    assert torch.equal(_velocity(loaded), _velocity(model))
+    assert (loaded.shift, loaded.short_side, loaded.gamma, settings.steps) == (4.0, 256, 1.5, 8)
+    (folder / "refocus.json").write_text(OLD.replace("LensOutput", "VelocityOutput"))
+    assert RefocusSettings.read(folder).lens is None
+    (folder / "refocus.json").write_text(OLD.replace("LensOutput", "ResidualOutput"))
+    with pytest.raises(DiffcamError, match=r"refocus\.json: .*is a ResidualOutput, which diffcam can no longer"):
         load_model(folder)
+
+
+def test_the_packaged_model_was_made_for_two_steps() -> None:
+    folder = packaged("diffcam-tiny")
+    assert folder is not None
+    assert RefocusSettings.read(folder).steps == 2
 
 
 def test_adapter_comes_back_on_a_fresh_base(tmp_path: Path, flux_folder: Path) -> None:
     trained = _flux_model(flux_folder)
-    save_adapter(trained, tmp_path / "adapter", 512, str(flux_folder))
+    save_adapter(trained, tmp_path / "adapter", base=str(flux_folder))
     fresh = _flux_model(flux_folder, rank=0)
     assert not torch.allclose(_velocity(fresh), _velocity(trained), atol=1e-3)
     load_adapter(fresh, tmp_path / "adapter")
@@ -101,7 +139,7 @@ def test_adapter_comes_back_on_a_fresh_base(tmp_path: Path, flux_folder: Path) -
 
 def test_plain_diffusers_reads_the_adapter(tmp_path: Path, flux_folder: Path) -> None:
     trained = _flux_model(flux_folder)
-    save_adapter(trained, tmp_path / "adapter", 512)
+    save_adapter(trained, tmp_path / "adapter")
     pipeline = FluxPipeline.from_pretrained(
         flux_folder, text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None
     )
@@ -114,7 +152,7 @@ def test_plain_diffusers_reads_the_adapter(tmp_path: Path, flux_folder: Path) ->
 
 
 def test_adapter_of_another_base_and_foreign_keys_are_refused(tmp_path: Path, flux_folder: Path) -> None:
-    save_adapter(_flux_model(flux_folder), tmp_path / "adapter", 512)
+    save_adapter(_flux_model(flux_folder), tmp_path / "adapter")
     path = tmp_path / "adapter" / "pytorch_lora_weights.safetensors"
     weights = load_file(path)
     save_file({**weights, "transformer.foreign.lora_A.weight": torch.zeros(4, 4)}, path)
@@ -131,11 +169,11 @@ def test_adapter_of_another_base_and_foreign_keys_are_refused(tmp_path: Path, fl
 def test_the_adapter_knows_its_base_from_others_of_the_same_shape(tmp_path: Path, flux_folder: Path) -> None:
     """In either data type, and saved again; one that was saved without a fingerprint is taken as it is."""
     adapter, other = tmp_path / "adapter", write_flux_folder(tmp_path / "other", seed=2)
-    save_adapter(_flux_model(flux_folder), adapter, 512, "the-right-one")
+    save_adapter(_flux_model(flux_folder), adapter, base="the-right-one")
     halved = _flux_model(flux_folder, rank=0)
     halved.transformer.base = load_flux_transformer(str(flux_folder), "bfloat16")
     load_adapter(halved, adapter)
-    save_adapter(halved, tmp_path / "again", 512)
+    save_adapter(halved, tmp_path / "again")
     load_adapter(_flux_model(flux_folder, rank=0), tmp_path / "again")
     with pytest.raises(DiffcamError, match="adapter: was trained on the-right-one; the weights of this"):
         load_adapter(_flux_model(other, rank=0), adapter)
@@ -214,7 +252,7 @@ def test_quantisation_says_what_it_needs(flux_folder: Path) -> None:
 def test_plain_peft_reads_the_adapter(tmp_path: Path, flux_folder: Path) -> None:
     """From the file and the configuration in its metadata alone."""
     trained = _flux_model(flux_folder)
-    save_adapter(trained, tmp_path / "adapter", 512)
+    save_adapter(trained, tmp_path / "adapter")
     path = tmp_path / "adapter" / "pytorch_lora_weights.safetensors"
     with safe_open(path, "pt") as file:
         metadata = json.loads(file.metadata()["lora_adapter_metadata"])

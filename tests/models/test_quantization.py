@@ -15,8 +15,7 @@ from diffcam.callbacks import MemoryCheck
 from diffcam.camera import CameraBatch
 from diffcam.errors import DiffcamError
 from diffcam.models import LoRA, RefocusModel, RefocusTransformer, load_flux_codec, load_flux_transformer
-from diffcam.models.adapters import trained_parameters
-from diffcam.models.fingerprint import base_fingerprint
+from diffcam.models.adapters import base_fingerprint, trained_parameters
 from diffcam.planning.operations import size
 from diffcam.tasks import RefocusTask
 from tests.flux import write_flux_folder
@@ -49,9 +48,9 @@ def _task(folder: Path, bits: Any) -> RefocusTask:
 def _velocity(model: RefocusModel) -> Tensor:
     generator = torch.Generator().manual_seed(3)
     side = 4 * model.token_pixels
-    conditions = model.conditions(*(torch.rand(1, n, side, side, generator=generator) for n in (3, 1)))
-    cameras = CameraBatch(torch.tensor([[0.3, 0.6]]), torch.tensor([7.0]))
-    return model.velocity(model.noise(conditions, 1, generator), torch.tensor([0.7]), cameras, conditions)
+    photo = model.encode_photo(*(torch.rand(1, n, side, side, generator=generator) for n in (3, 1)))
+    cameras = model.encode_cameras(CameraBatch(torch.tensor([[0.3, 0.6]]), torch.tensor([7.0])), photo)
+    return model.velocity(model.noise(photo, 1, generator), torch.tensor([0.7]), photo, cameras)
 
 
 def _frozen_bytes(task: RefocusTask) -> int:

@@ -13,9 +13,9 @@ from diffcam.camera import CameraBatch
 from diffcam.data import read_shard
 from diffcam.errors import DiffcamError
 from diffcam.kernels import render_bokeh
-from diffcam.models import DefocusRemoval, RefocusModel, load_model, load_restoration
+from diffcam.models import DefocusRemoval, LensRefocusModel, load_model, load_restoration
 from diffcam.models.checkpoint import save_model
-from diffcam.models.restoration import USUAL, Restored
+from diffcam.models.restoration import STOPPING_PRIOR, Restored
 
 GAMMA = 2.2
 SHARDS = Path(__file__).parents[2] / "data_shards"
@@ -104,9 +104,9 @@ def test_samples_of_a_batch_do_not_know_each_other(packaged: DefocusRemoval) -> 
         torch.testing.assert_close(packaged(one, disparity).image, together.image[number : number + 1])
 
 
-def test_models_keep_their_restoration(tmp_path: Path, make_model: Callable[..., RefocusModel]) -> None:
+def test_models_keep_their_restoration(tmp_path: Path, make_model: Callable[..., LensRefocusModel]) -> None:
     model = make_model(attention="cached", restoration=DefocusRemoval(width=8, iterations=2))
-    save_model(model, tmp_path / "model", trained_size=256, dtype=torch.float32)
+    save_model(model, tmp_path / "model", dtype=torch.float32)
     loaded, _ = load_model(tmp_path / "model")
     photo, disparity = _scene()
     photo, disparity = photo[..., :64, :64], disparity[..., :64, :64]
@@ -115,14 +115,14 @@ def test_models_keep_their_restoration(tmp_path: Path, make_model: Callable[...,
     cameras = CameraBatch(torch.tensor([[0.3, 0.6]]), torch.tensor([7.0]))
     results = []
     for one in (model, loaded):
-        conditions = one.conditions(photo, disparity)
-        noise = one.noise(conditions, 1, torch.Generator().manual_seed(0))
-        results.append(one.sample(cameras, conditions, noise, 1))
+        opened = one.encode_photo(photo, disparity)
+        noise = one.noise(opened, 1, torch.Generator().manual_seed(0))
+        results.append(one.sample(cameras, opened, noise, 1))
     torch.testing.assert_close(results[0], results[1])
     assert not any(parameter.requires_grad for parameter in model.restoration.parameters())
     standalone = load_restoration(str(tmp_path / "model" / "restoration"))
     assert torch.equal(standalone.head.weight, loaded.restoration.head.weight)
-    save_model(loaded, tmp_path / "again", trained_size=256)
+    save_model(loaded, tmp_path / "again")
     configs = [(tmp_path / name / "restoration" / "config.json").read_text() for name in ("model", "again")]
     assert configs[0] == configs[1]  # where it was read from is nobody's business
 
@@ -137,7 +137,7 @@ def test_an_untrained_choice_is_the_usual_number_of_steps() -> None:
     restoration = DefocusRemoval(width=4)
     stages = restoration.stages(_seen(8.0), disparity)
     assert torch.equal(stages.images[:, 0], _seen(8.0))
-    shares = torch.tensor([0.0, USUAL, 0.0]).softmax(0)
+    shares = torch.tensor([0.0, STOPPING_PRIOR, 0.0]).softmax(0)
     expected = (stages.images * shares.view(1, 3, 1, 1, 1)).sum(1)
     torch.testing.assert_close(restoration.stop(stages), expected)
 

@@ -31,8 +31,8 @@ def _inputs(seed: int = 1) -> dict[str, Any]:
 
 
 def _run(transformer: RefocusTransformer, inputs: dict[str, Any]) -> torch.Tensor:
-    conditions = transformer.conditions(inputs["reference"], inputs["disparity"], GRID)
-    return transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], conditions)
+    photo = transformer.encode_photo_tokens(inputs["reference"], inputs["disparity"], GRID)
+    return transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], photo)
 
 
 def _plain(transformer: RefocusTransformer, inputs: dict[str, Any]) -> torch.Tensor:
@@ -155,10 +155,10 @@ def test_cached_conditions_serve_another_camera(make_base: MakeBase) -> None:
     """The second click reuses what the first computed, and gives what a fresh run gives."""
     transformer = RefocusTransformer(make_base(), "cached").eval()
     first, second = _inputs(1), _inputs(2)
-    conditions = transformer.conditions(first["reference"], first["disparity"], GRID)
-    assert conditions.memory is not None
-    assert len(conditions.memory) == 4
-    again = transformer(second["noisy"], second["timestep"], second["cameras"], conditions)
+    photo = transformer.encode_photo_tokens(first["reference"], first["disparity"], GRID)
+    assert photo.memory is not None
+    assert len(photo.memory) == 4
+    again = transformer(second["noisy"], second["timestep"], second["cameras"], photo)
     fresh = _run(transformer, {**second, "reference": first["reference"], "disparity": first["disparity"]})
     torch.testing.assert_close(again, fresh)
 
@@ -179,8 +179,8 @@ def test_cues_are_added_to_the_embedding_of_the_reference(make_base: MakeBase, a
     transformer = RefocusTransformer(make_base(), attention, cue_channels=48)
     plain = _without_cues(transformer, transformer.cue_projector)
     inputs, cues = _inputs(1), _inputs(2)["reference"]
-    conditions = transformer.conditions(inputs["reference"], inputs["disparity"], GRID, cues)
-    found = transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], conditions)
+    photo = transformer.encode_photo_tokens(inputs["reference"], inputs["disparity"], GRID, cues)
+    found = transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], photo)
     expected = _run(plain, {**inputs, "reference": inputs["reference"] + cues})
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert (expected - _run(plain, inputs)).abs().max() > 1e-3
@@ -194,8 +194,8 @@ def test_defocus_cues_are_added_to_the_embedding_of_the_noisy_tokens(make_base: 
     transformer = RefocusTransformer(make_base(), attention, defocus_channels=48)
     plain = _without_cues(transformer, transformer.defocus_projector)
     inputs, cues = _inputs(1), _inputs(2)["noisy"]
-    conditions = transformer.conditions(inputs["reference"], inputs["disparity"], GRID)
-    found = transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], conditions, cues)
+    photo = transformer.encode_photo_tokens(inputs["reference"], inputs["disparity"], GRID)
+    found = transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], photo, cues)
     torch.testing.assert_close(found, _run(plain, {**inputs, "noisy": inputs["noisy"] + cues}), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="defocus_channels"):
         _run(transformer, inputs)
@@ -204,7 +204,7 @@ def test_defocus_cues_are_added_to_the_embedding_of_the_noisy_tokens(make_base: 
             inputs["noisy"],
             inputs["timestep"],
             inputs["cameras"],
-            plain.conditions(inputs["reference"], inputs["disparity"], GRID),
+            plain.encode_photo_tokens(inputs["reference"], inputs["disparity"], GRID),
             cues,
         )
 
@@ -212,8 +212,8 @@ def test_defocus_cues_are_added_to_the_embedding_of_the_noisy_tokens(make_base: 
 def test_the_timestep_reaches_the_noisy_tokens_only(make_base: MakeBase) -> None:
     transformer = RefocusTransformer(make_base(), "full")
     inputs = _inputs()
-    streams = transformer._condition_streams(
-        transformer.conditions(inputs["reference"], inputs["disparity"], GRID), inputs["timestep"]
+    streams = transformer._photo_streams(
+        transformer.encode_photo_tokens(inputs["reference"], inputs["disparity"], GRID), inputs["timestep"]
     )
     zero = transformer.base.time_text_embed(torch.zeros(1), torch.zeros(1, 8))
     assert all(torch.equal(stream.modulation, zero) for stream in streams)
@@ -226,7 +226,7 @@ def test_impossible_combinations_are_refused(make_base: MakeBase) -> None:
     transformer = RefocusTransformer(make_base())
     inputs = _inputs()
     with pytest.raises(ValueError, match="cue_channels"):
-        transformer.conditions(inputs["reference"], inputs["disparity"], GRID, inputs["reference"])
+        transformer.encode_photo_tokens(inputs["reference"], inputs["disparity"], GRID, inputs["reference"])
     with pytest.raises(ValueError, match="do not divide"):
         _run(transformer, {**inputs, "noisy": inputs["noisy"][:3]})
 
@@ -236,9 +236,9 @@ def test_a_sweep_does_not_copy_what_is_cached_for_every_camera(make_base: MakeBa
     """What the blocks are given, and what checkpointing keeps, is of the photos and not of their cameras."""
     transformer = RefocusTransformer(make_base(), "cached", checkpointed_blocks=checkpointed)
     inputs, given = _inputs(), []
-    conditions = transformer.conditions(inputs["reference"], inputs["disparity"], GRID)
+    photo = transformer.encode_photo_tokens(inputs["reference"], inputs["disparity"], GRID)
     run = transformer._single
     transformer._single = lambda block, streams, memory: given.append(memory) or run(block, streams, memory)
-    transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], conditions)
-    assert conditions.memory is not None
-    assert [id(memory) for memory in given] == [id(memory) for memory in conditions.memory[2:]]
+    transformer(inputs["noisy"], inputs["timestep"], inputs["cameras"], photo)
+    assert photo.memory is not None
+    assert [id(memory) for memory in given] == [id(memory) for memory in photo.memory[2:]]

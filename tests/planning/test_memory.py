@@ -18,8 +18,8 @@ from diffcam.camera import CameraBatch
 from diffcam.commands.cli import run_diffcam, train
 from diffcam.models import LoRA, RefocusModel, RefocusTransformer, VAECodec
 from diffcam.models.adapters import trained_parameters
+from diffcam.models.conditions import PhotoConditions
 from diffcam.models.flux import flux_transformer_shape
-from diffcam.models.transformer import Conditions
 from diffcam.planning.memory import click_memory, optimizer_bytes, remembered_bytes
 from diffcam.planning.operations import count, count_flops, meta_copy, peak_memory
 from diffcam.tasks import Muon
@@ -48,8 +48,8 @@ def _loss(transformer: RefocusTransformer, device: str) -> Any:
     inputs = [noisy, reference, cameras.focus, cameras.bokeh, timestep]
 
     def run() -> torch.Tensor:
-        conditions = transformer.conditions(reference, reference, GRID)
-        return transformer(noisy, timestep, cameras, conditions).square().mean()
+        photo = transformer.encode_photo_tokens(reference, reference, GRID)
+        return transformer(noisy, timestep, cameras, photo).square().mean()
 
     return run, inputs
 
@@ -174,8 +174,9 @@ def test_flux_configs_hold_the_recipe_on_every_machine(overlay: str, monkeypatch
         assert (task.scheduler, task.weights, data.piece, data.renderer, data.pairing) == (None,) * 5
         assert (task.timestep_mean, task.timestep_std, task.model.init_args.shift) == (0.0, 1.0, 1.0)
         assert task.model.init_args.transformer.init_args.rotary_theta == 10000.0
-        assert task.model.init_args.parametrisation.class_path == "diffcam.models.VelocityOutput"
-        assert task.model.init_args.restoration is None
+        assert task.model.class_path == "diffcam.models.RefocusModel"
+        assert task.model.init_args.short_side == size
+        assert set(vars(task.model.init_args)) == {"codec", "transformer", "shift", "short_side"}
         mixture = data.mixture
         if size == 512:
             assert (mixture.init_args.equal_until, mixture.init_args.linear_to) == (1000, 2500)
@@ -223,15 +224,15 @@ def test_what_a_first_click_holds_is_what_it_takes(attention: str) -> None:
     assert weights == 4 * count(model.parameters())
     image, noise = torch.zeros(1, 3, 64, 64), torch.zeros(1, 4, 32, 32)
     cameras = CameraBatch(torch.zeros(1, 2), torch.zeros(1))
-    opened: list[Conditions] = []
+    opened: list[PhotoConditions] = []
 
     def click() -> None:
-        opened.append(model.conditions(image, image[:, :1]))
+        opened.append(model.encode_photo(image, image[:, :1]))
         model.decode(model.sample(cameras, opened[0], noise, 1))
 
     with torch.no_grad():
         assert predicted == pytest.approx(_allocated(click), rel=0.1)
-    remembered = sum(memory.key.nbytes + memory.value.nbytes for memory in opened[0].memory or ())
+    remembered = sum(memory.key.nbytes + memory.value.nbytes for memory in opened[0].tokens.memory or ())
     assert remembered == (remembered_bytes(model, (64, 64)) if attention == "cached" else 0)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import lightning
 import pytest
 import torch
-from diffusers import FluxTransformer2DModel
 
 from diffcam.callbacks import EMA, ModelExport, SampleGrid
 from diffcam.camera import CameraBatch
@@ -16,22 +15,15 @@ from diffcam.data import BokehRenderer, DepthDropout, GridPairing, RefocusBatch,
 from diffcam.errors import DiffcamError
 from diffcam.functional.blur_stack import detail_difference
 from diffcam.functional.stacking import stack_masks
-from diffcam.models import FullTraining, LensOutput, PatchCodec, RefocusModel, RefocusTransformer
+from diffcam.models import FullTraining, LensRefocusModel, embedded_model
 from diffcam.models.adapters import trained_parameters
 from diffcam.tasks import RefocusTask
 
 SHARDS = Path(__file__).parents[2] / "data_shards"
 
 
-def _task(width: int = 1, blocks: int = 1, **options: Any) -> RefocusTask:
-    parametrisation = LensOutput()
-    base = FluxTransformer2DModel(
-        in_channels=768, out_channels=800, num_layers=blocks, num_single_layers=blocks, attention_head_dim=32,
-        num_attention_heads=width, joint_attention_dim=8, pooled_projection_dim=8, axes_dims_rope=(8, 12, 12),
-    )  # fmt: skip
-    cues = {"cue_channels": parametrisation.cue_channels, "defocus_channels": parametrisation.defocus_channels}
-    transformer = RefocusTransformer(base, "cached", rotary_theta=100.0, **cues)
-    model = RefocusModel(PatchCodec(16, 1.8), transformer, parametrisation, shift=4.0)
+def _task(width: int = 1, blocks: int = 1, short_side: int = 64, **options: Any) -> RefocusTask:
+    model = embedded_model(width=32 * width, layers=blocks, single_layers=blocks, shift=4.0, short_side=short_side)
     optimizer = options.pop("optimizer", lambda parameters: torch.optim.AdamW(parameters, lr=2e-3))
     return RefocusTask(model, FullTraining(), optimizer=optimizer, **options)
 
@@ -60,14 +52,14 @@ def test_losses_are_those_of_the_paper() -> None:
     torch.nn.init.normal_(task.model.transformer.base.proj_out.weight, std=0.02)
     losses = task.losses(batch)
     recorded: dict[str, torch.Tensor] = {}
-    original = task.model.velocity
+    original = task.model.velocity_of
 
-    def record(noisy: torch.Tensor, timestep: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def record(output: torch.Tensor, noisy: torch.Tensor, timestep: torch.Tensor, *rest: Any) -> torch.Tensor:
         recorded.update(noisy=noisy, timestep=timestep)
-        recorded["velocity"] = original(noisy, timestep, *rest)
+        recorded["velocity"] = original(output, noisy, timestep, *rest)
         return recorded["velocity"]
 
-    task.model.velocity = record  # type: ignore[method-assign]
+    task.model.velocity_of = record  # type: ignore[method-assign]
     task.losses(batch)
     clean = 2 * batch.targets.flatten(0, 1) ** 1.8 - 1
     timestep = recorded["timestep"].reshape(-1, 1, 1, 1)
@@ -85,9 +77,9 @@ def test_both_branches_share_noise_and_timestep(monkeypatch: pytest.MonkeyPatch)
     """From what reaches the model, I^t = (1 - t) I + t noise is solved for the noise of each branch."""
     task, batch = _task(), _batch()
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    original = task.model.velocity
+    original = task.model.predict
     monkeypatch.setattr(
-        task.model, "velocity", lambda noisy, t, *rest: seen.append((noisy, t)) or original(noisy, t, *rest)
+        task.model, "predict", lambda noisy, t, *rest: seen.append((noisy, t)) or original(noisy, t, *rest)
     )
     task.losses(batch)
     noisy, timestep = (part.unflatten(0, (2, 2)) for part in seen[0])
@@ -161,6 +153,12 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         _task(weights="diffcam-huge")
 
 
+def test_a_resolution_that_the_model_is_not_made_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DiffcamError, match="a short side of 64 pixels, the model's short_side is 128") as error:
+        _trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(_task(short_side=128), _data())
+    assert "\n" not in str(error.value)
+
+
 def test_validation_uses_the_average(tmp_path: Path) -> None:
     class Probe(lightning.Callback):
         def on_validation_batch_start(self, trainer: Any, pl_module: Any, *args: Any) -> None:
@@ -184,11 +182,11 @@ def test_relative_losses_are_shares_of_what_a_zero_output_leaves() -> None:
     task = _task(floor=0.01)
     torch.nn.init.normal_(task.model.transformer.base.proj_out.weight, std=0.02)
     recorded = []
-    original = task.model.velocity
-    task.model.velocity = lambda *inputs: recorded.append((inputs, original(*inputs))) or recorded[-1][1]  # type: ignore[method-assign,func-returns-value]
+    original = task.model.velocity_of
+    task.model.velocity_of = lambda *inputs: recorded.append((inputs, original(*inputs))) or recorded[-1][1]  # type: ignore[method-assign,func-returns-value]
     losses = task.losses(batch)
-    (noisy, timestep, _, conditions, asked), predicted = recorded[0]
-    start = task.model.starting_velocity(noisy, timestep, conditions, asked)
+    (output, noisy, timestep, photo, cameras), predicted = recorded[0]
+    start = original(torch.zeros_like(output), noisy, timestep, photo, cameras)
     clean = 2 * batch.targets.flatten(0, 1) ** 1.8 - 1
     target = (noisy - clean) / timestep.view(-1, 1, 1, 1)
     left = (start - target).square().mean((1, 2, 3)).view(2, 2).mean(1)
@@ -200,10 +198,10 @@ def test_detail_is_that_of_the_predicted_clean_latents() -> None:
     batch = _batch()
     task, absent = _task(detail_weight=0.5), _task()
     recorded = []
-    original = task.model.velocity
-    task.model.velocity = lambda *inputs: recorded.append((inputs, original(*inputs))) or recorded[-1][1]  # type: ignore[method-assign,func-returns-value]
+    original = task.model.velocity_of
+    task.model.velocity_of = lambda *inputs: recorded.append((inputs, original(*inputs))) or recorded[-1][1]  # type: ignore[method-assign,func-returns-value]
     losses = task.losses(batch)
-    (noisy, timestep, *_), predicted = recorded[0]
+    (_, noisy, timestep, *_), predicted = recorded[0]
     clean = 2 * batch.targets.flatten(0, 1) ** 1.8 - 1
     expected = detail_difference(noisy - timestep.view(-1, 1, 1, 1) * predicted, clean)
     assert losses.detail.item() == pytest.approx(expected.item(), rel=1e-3)
@@ -219,7 +217,7 @@ def test_four_scenes_are_learned_by_heart() -> None:
         resolution=128, batch_size=4, pairing=GridPairing(original_references=1.0), perturbation=DepthDropout(0.0),
         renderer=BokehRenderer(gamma=2.2),
     )  # fmt: skip
-    task = _task(width=4, blocks=2)
+    task = _task(width=4, blocks=2, short_side=128)
     optimizer = torch.optim.AdamW(task.parameters(), lr=2e-3, betas=(0.9, 0.99))
     for step in range(200):
         for group in optimizer.param_groups:
@@ -232,9 +230,9 @@ def test_four_scenes_are_learned_by_heart() -> None:
     final = task.losses(batch)
     assert final.flow < final.copy_flow / 4
     clean = task.model.codec.encode(batch.targets[:, 0])
-    _, noise = task.draw_noise(clean, task._generator("train", int(batch.index[0])))
+    _, noise = task.draw_noise(clean, task._generator("train", batch, 0))
     cameras = CameraBatch(batch.cameras.focus[:, 0], batch.cameras.bokeh[:, 0])
-    latents = task.model.sample(cameras, task.model.conditions(batch.reference, batch.disparity), noise, steps=2)
+    latents = task.model.sample(cameras, task.model.encode_photo(batch.reference, batch.disparity), noise, steps=2)
     error = (task.model.decode(latents) - batch.targets[:, 0]).square().mean()
     copied = (batch.reference - batch.targets[:, 0]).square().mean()
     assert 10 * torch.log10(copied / error) > 6

@@ -22,7 +22,7 @@ def _task(folder: Path, weights: str | None = None) -> RefocusTask:
 def test_an_adapter_of_another_base_is_no_start(tmp_path: Path) -> None:
     base, other = write_flux_folder(tmp_path / "base"), write_flux_folder(tmp_path / "other", seed=2)
     adapter = tmp_path / "adapter"
-    save_adapter(_task(base).model, adapter, 512, "base")
+    save_adapter(_task(base).model, adapter, base="base")
     _task(base, str(adapter))
     with pytest.raises(DiffcamError, match="adapter: was trained on base; the weights of this base are others"):
         _task(other, str(adapter))

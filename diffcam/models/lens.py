@@ -1,0 +1,134 @@
+"""LensRefocusModel: the embedded model, which starts from what a lens makes of the photo without its own blur."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffcam.camera import CameraBatch, pixels_per_level
+from diffcam.functional.blur_stack import band_energies, band_losses, blur_bands, mix_bands
+from diffcam.functional.flow import velocity_from_clean
+from diffcam.functional.tokens import patchify, unpatchify
+from diffcam.kernels import render_bokeh
+from diffcam.models.codec import Codec, token_channels
+from diffcam.models.conditions import CameraConditions, LensCameraConditions, LensPhotoConditions, PhotoConditions
+from diffcam.models.refocus import RefocusModel
+from diffcam.models.restoration import DefocusRemoval, Restored
+from diffcam.models.transformer import Channels, RefocusTransformer
+
+RADII = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
+"""Radii of the discs between blur bands, latent pixels; 20 is the paper's strongest level at a short side of 512."""
+
+GRID = 2
+"""Gains, energies and shares have this many values along each side of a token."""
+
+GAINS = (1 + len(RADII)) * GRID**2
+"""Output channels of a token for gains: one map for the lens's change and one for each band."""
+
+BAND_SHARES = len(RADII) * GRID**2
+"""Cue channels of a token for one share, or one energy, of each band."""
+
+
+class LensRefocusModel(RefocusModel):
+    """The transformer's output corrects what a lens alone would make of the photo without its blur.
+
+    ``I = S + (1 + trust) (G - S) + sum_k gain_k B_k + residual``. S is the photo without the blur that
+    `DefocusRemoval` finds in it, G what the renderer makes of S for the asked camera and the known depth, and ``B_k``
+    what a disc blur of radius ``RADII[k]`` takes away from S after the one before it. An output of zeros is G: a lens
+    by paper eq. 7, right as far as depth and S are. Where depth is unknown G is S, and gains of -1 remove bands, as
+    defocus does. Gains are one map a band, ``GRID`` x ``GRID`` values a token, interpolated in between, so that there
+    are no borders; the residual adds what no local blur explains.
+
+    Cues of the photo are the energies of the bands and the shares of them that its own blur has taken away: a linear
+    embedding does not show them, nor what layer norm leaves of it. Cues of the camera are the shares that the asked
+    blur takes away, where depth is known: a network that subtracts disparities read off tokens is less exact.
+
+    Args:
+        codec, transformer, shift, short_side: See :class:`RefocusModel`.
+        restoration: Estimates and undoes the photo's own blur, and is not trained here; None: photos are taken to be
+            sharp.
+        gamma: Light is ``image ** gamma``, as in the renderer of what is trained on.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        transformer: RefocusTransformer,
+        shift: float = 1.0,
+        short_side: int = 512,
+        restoration: DefocusRemoval | None = None,
+        gamma: float = 2.2,
+    ) -> None:
+        super().__init__(codec, transformer, shift, short_side)
+        self.restoration = restoration.eval().requires_grad_(False) if restoration is not None else None
+        self.gamma = gamma
+
+    @staticmethod
+    def channels(codec: Codec) -> Channels:
+        """Gains go before the residual's channels of a token."""
+        tokens = token_channels(codec)
+        return Channels(tokens, GAINS + tokens, cues=2 * BAND_SHARES, defocus=2 * BAND_SHARES)
+
+    def offload(self, device: torch.device) -> None:
+        """As :meth:`RefocusModel.offload`; what undoes blur is small and stays on the device."""
+        super().offload(device)
+        if self.restoration is not None:
+            self.restoration.to(device)
+
+    def encode_photo(self, reference_B3HW: Tensor, disparity_B1HW: Tensor) -> LensPhotoConditions:
+        """As :meth:`RefocusModel.encode_photo`: also undo the photo's own blur, and take the result apart in bands."""
+        self._onload(self.codec, self.transformer)
+        latent = self.codec.encode(reference_B3HW)
+        disparity = self.codec.encode(disparity_B1HW.expand(-1, 3, -1, -1))
+        sharp = Restored(reference_B3HW, torch.zeros_like(disparity_B1HW))
+        found = self.restoration(reference_B3HW, disparity_B1HW) if self.restoration is not None else sharp
+        restored = self.codec.encode(found.image)
+        self._onload(self.transformer, self.codec)
+        bands = blur_bands(restored, RADII)
+        energies = patchify(band_energies(bands, self.codec.patch // GRID), GRID)
+        cues = torch.cat([energies, self._band_shares(found.radius)], dim=-1)
+        rows, columns = (side // self.codec.patch for side in latent.shape[-2:])
+        tokens = self.transformer.encode_photo_tokens(
+            self.codec.pack(latent), self.codec.pack(disparity), (rows, columns), cues
+        )
+        basis = torch.cat([restored.float()[:, None], bands], dim=1)
+        return LensPhotoConditions(tokens, latent, found.radius, disparity_B1HW, found.image, basis)
+
+    @torch.no_grad()
+    def encode_cameras(self, cameras: CameraBatch, photo: PhotoConditions) -> LensCameraConditions:
+        """As :meth:`RefocusModel.encode_cameras`: where blur is asked for, and the renderer's picture with it."""
+        assert isinstance(photo, LensPhotoConditions)
+        times = len(cameras.bokeh) // len(photo.disparity)
+        restored, disparity = (part.repeat_interleave(times, 0) for part in (photo.restored, photo.disparity))
+        scale = pixels_per_level(self.short_side, self.short_side)
+        radius = cameras.defocus(disparity) * scale
+        cues = torch.cat([self._band_shares(radius), self._band_shares(-radius)], dim=-1)  # near, then far
+        focus, bokeh = cameras.focus_disparity(disparity), cameras.bokeh * scale
+        rendered = render_bokeh(restored, disparity, focus, bokeh, self.gamma)
+        self._onload(self.codec, self.transformer)
+        return LensCameraConditions(cameras, cues, rendered=self.codec.encode(rendered))
+
+    def _band_shares(self, radius_B1HW: Tensor) -> Tensor:
+        """Shares of the bands that a blur of these radii in pixels takes away, ``(B, N, BAND_SHARES)``."""
+        return patchify(band_losses(radius_B1HW, RADII, self.token_pixels // GRID), GRID)
+
+    def velocity_of(
+        self,
+        output_BNC: Tensor,
+        noisy_BCHW: Tensor,
+        timestep_B: Tensor,
+        photo: PhotoConditions,
+        cameras: CameraConditions,
+    ) -> Tensor:
+        """``(I^t - I) / t`` with the I that the output makes of the lens's picture."""
+        assert isinstance(photo, LensPhotoConditions)
+        assert isinstance(cameras, LensCameraConditions)
+        basis = photo.basis.repeat_interleave(len(noisy_BCHW) // len(photo.basis), 0)
+        restored, bands = basis[:, 0], basis[:, 1:]
+        gains_BNC, residual_BNC = output_BNC.split([GAINS, token_channels(self.codec)], dim=-1)
+        rows, columns = photo.tokens.grid
+        gains = unpatchify(gains_BNC, GRID, rows * GRID, columns * GRID)
+        change = cameras.rendered.float() - restored
+        correction = mix_bands(torch.cat([change[:, None], bands], dim=1), gains)
+        residual = self.codec.unpack(residual_BNC, *noisy_BCHW.shape[-2:])
+        return velocity_from_clean(noisy_BCHW.float(), cameras.rendered + correction + residual, timestep_B)
