@@ -14,7 +14,7 @@ from skimage import data
 from skimage.io import imsave
 
 from diffcam.data import read_shard
-from diffcam.models import load_model, load_restoration
+from diffcam.models import LensRefocusModel, load_model, load_restoration
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,7 +51,9 @@ def test_the_recipe_makes_a_model_and_does_nothing_twice(tmp_path: Path) -> None
     assert all(name.startswith("stopping.") for name in changed)  # the estimate of the blur is left alone
 
     assert all(detail > 0 for detail in column(output / "tiny" / "version_0" / "metrics.csv", "train/detail"))
-    model, _ = load_model(output / "tiny" / "result")
+    model, settings = load_model(output / "tiny" / "result")
+    assert isinstance(model, LensRefocusModel)
+    assert (settings.steps, settings.trained_size, model.short_side) == (2, 512, 512)
     restored = model.restoration.state_dict()
     assert all(torch.equal(restored[name], after[name]) for name in after)
     assert "PSNR above copy's" in (output / "table.md").read_text()

@@ -15,7 +15,7 @@ from diffcam.data import BokehRenderer, DepthDropout, GridPairing, RefocusBatch,
 from diffcam.errors import DiffcamError
 from diffcam.functional.blur_stack import detail_difference
 from diffcam.functional.stacking import stack_masks
-from diffcam.models import FullTraining, LensRefocusModel, embedded_model
+from diffcam.models import FullTraining, embedded_model
 from diffcam.models.adapters import trained_parameters
 from diffcam.tasks import RefocusTask
 
