@@ -64,6 +64,12 @@ def load_flux_transformer(
 
     Raises:
         DiffcamError: If it cannot be had or is incomplete; for gated models and missing packages it says what to do.
+
+    Examples:
+        >>> base = FluxTransformer2DModel(num_layers=1, num_single_layers=1, num_attention_heads=1)
+        >>> base.save_pretrained("flux/transformer")
+        >>> load_flux_transformer("flux").dtype
+        torch.bfloat16
     """
     options: dict[str, Any] = {}
     if quantization is not None:
@@ -77,12 +83,24 @@ def load_flux_transformer(
 
 
 def load_flux_codec(path: str, dtype: Literal["bfloat16", "float32"] = "bfloat16") -> VAECodec:
-    """The VAE of a FLUX.1 checkpoint as a codec; arguments and errors as :func:`load_flux_transformer`."""
+    """The VAE of a FLUX.1 checkpoint as a codec; arguments and errors as :func:`load_flux_transformer`.
+
+    Examples:
+        >>> AutoencoderKL(latent_channels=16).save_pretrained("flux/vae")
+        >>> load_flux_codec("flux").encode(torch.rand(1, 3, 16, 16)).shape
+        torch.Size([1, 16, 16, 16])
+    """
     return VAECodec(_from_pretrained(AutoencoderKL, path, "vae", dtype))
 
 
 def load_preview_codec(path: str, dtype: Literal["bfloat16", "float32"] = "float32") -> VAECodec:
-    """TAEF1, the tiny autoencoder of FLUX's latent space, for fast previews: folder or ``madebyollin/taef1``."""
+    """TAEF1, the tiny autoencoder of FLUX's latent space, for fast previews: folder or ``madebyollin/taef1``.
+
+    Examples:
+        >>> AutoencoderTiny(latent_channels=16).save_pretrained("preview")
+        >>> load_preview_codec("preview").encode(torch.rand(1, 3, 16, 16)).shape
+        torch.Size([1, 16, 2, 2])
+    """
     return VAECodec(_from_pretrained(AutoencoderTiny, path, None, dtype))
 
 
