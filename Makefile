@@ -11,7 +11,7 @@ STARTED := $(VENV)/.started
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help install install-all demo test test-slow test-lowest lint format clean
+.PHONY: help install install-all demo test test-slow test-lowest lint docs format clean
 
 help:  ## name the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +29,7 @@ define pip_install
 	@rm -f $(STARTED) && touch $@
 endef
 
-$(INSTALLED): EXTRAS = test,lint,notebooks
+$(INSTALLED): EXTRAS = test,lint,notebooks,docs
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffcam needs Python 3.11 or newer: make PYTHON=python3.11")'
 	@if [ -e $(STARTED) ]; then echo "An earlier install was cut off; starting anew."; rm -rf $(VENV); fi
@@ -37,7 +37,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(pip_install)
 
-$(OPTIONAL): EXTRAS = test,lint,notebooks,ray,baselines,raytrace
+$(OPTIONAL): EXTRAS = test,lint,notebooks,docs,ray,baselines,raytrace
 $(OPTIONAL): $(INSTALLED)
 	$(pip_install)
 
@@ -86,6 +86,9 @@ lint: $(INSTALLED)  ## style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED)  ## build the site with the reference of every public name into build/docs
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
 
 format: $(INSTALLED)  ## rewrite the files in the project's format
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,6 @@
 """What diffcam-tiny does on the held-out scenes, line by line against what it should do.
 
-Methods run as in ``diffcam benchmark run`` (nothing finished is done again), at a 512-pixel short side.
+Methods run as in ``diffcam benchmark run`` (nothing finished is done again).
 
 Usage: ``python benchmarks/diffcam_tiny.py [--model diffcam-tiny] [--write docs/diffcam_tiny.md]``
 """
@@ -35,8 +35,6 @@ from diffcam.metrics import (
 from diffcam.photo.pixels import to_picture
 from diffcam.pipeline import RefocusPipeline
 
-SHARDS = ["data_shards/heldout-*.tar"]
-SIZE = 512
 GAMMA = 2.2
 METRICS: list[SampleMetric] = [MAE(), PSNR(), LPIPS(), LVCorr(), FocusHit(), KeptPSNR(), RelativeBlurError(gamma=GAMMA)]
 STEPS = 2
@@ -161,18 +159,18 @@ def clicks(model: str, edition: Edition) -> list[tuple[str, ...]]:
     return rows
 
 
-def tables(results: dict[str, Results], timings: Sequence[tuple[str, ...]]) -> list[Table]:
+def tables(results: dict[str, Results], timings: Sequence[tuple[str, ...]], size: int) -> list[Table]:
     """The lines, and the seconds."""
     scenes = len({row.scene for row in results["model"].rows.values()})
     return [
         Table(
-            f"diffcam-tiny on {scenes} held-out scenes at {SIZE} px, {STEPS} steps",
+            f"diffcam-tiny on {scenes} held-out scenes at {size} px, {STEPS} steps",
             ("sub-task", "measured", "asked", "found", ""),
             tuple(line.cells(results) for line in LINES),
             (f"LVCorr of the ground truth: {mean(results['ground-truth'], LVCorr, 'add_bokeh'):.2f}",),
         ),
         Table(
-            f"Seconds a click, {SIZE}x{SIZE}, {torch.get_num_threads()} threads",
+            f"Seconds a click, {size}x{size}, {torch.get_num_threads()} threads",
             ("steps", "first, sharp photo (asked: 10 s)", "first, blurred photo (asked: 10 s)", "further (asked: 4 s)"),
             tuple(timings),
         ),
@@ -186,8 +184,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/diffcam-tiny"), help="folder of results")
     parser.add_argument("--write", type=Path, help="Markdown file for the tables")
     parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument(
+        "--shards", nargs="+", default=["data_shards/heldout-*.tar"], help="held-out scenes with samples"
+    )
+    parser.add_argument("--size", type=int, default=512, help="short side in pixels")
     args = parser.parse_args()
-    edition = Edition(SHARDS, SIZE, BokehRenderer(gamma=GAMMA))
+    edition = Edition(args.shards, args.size, BokehRenderer(gamma=GAMMA))
     results = {}
     for order, (name, method) in enumerate(methods(args.model).items()):
         started = time.monotonic()
@@ -197,10 +199,11 @@ def main() -> None:
         if not results[name].rows:
             parser.error(results[name].record["not_available"])
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    found = tables(results, clicks(args.model, edition))
+    found = tables(results, clicks(args.model, edition), args.size)
     print("\n\n".join(table.text() for table in found))
     if args.write:
-        args.write.write_text("\n".join(table.markdown() for table in found), encoding="utf-8")
+        text = "\n".join(["# diffcam-tiny, measured\n", *(table.markdown() for table in found)])
+        args.write.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

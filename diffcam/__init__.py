@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from diffcam.pipeline import RefocusPipeline
     from diffcam.session import PhotoSession
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Aperture",

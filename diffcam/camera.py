@@ -17,7 +17,7 @@ MILLIMETRES = 1000.0
 """In a metre."""
 
 MAX_BOKEH = 64.0
-"""The largest level that a camera takes: 64 pixels of radius at a 512-pixel short side, an eighth of the picture's."""
+"""Largest level that is accepted: this project's bound on what rendering may cost, 3.2 times the paper's largest."""
 
 LEVEL_SCALE = 20.0
 """The largest simulated level: the camera token sees level / 20 (paper, appendix D)."""
@@ -39,6 +39,10 @@ class Aperture:
 
     Raises:
         ValueError: If a field is outside its range.
+
+    Examples:
+        >>> Aperture(blades=6, rotation=0.2)
+        Aperture(blades=6, rotation=0.2, cat_eye=0.0)
     """
 
     blades: int = 0
@@ -70,6 +74,14 @@ class Camera:
 
     Raises:
         ValueError: If a number is not finite or outside its range.
+
+    Examples:
+        >>> camera = Camera(focus=(0.42, 0.61), bokeh=12)
+        >>> camera.focus, camera.bokeh
+        ((0.42, 0.61), 12.0)
+        >>> Camera(focus=(0.42, 1.61), bokeh=12)
+        Traceback (most recent call last):
+        ValueError: focus must lie inside the image: fractions in [0, 1], got (0.42, 1.61)
     """
 
     focus: tuple[float, float]
@@ -110,6 +122,11 @@ class ThinLens:
 
     Raises:
         ValueError: If a number is not positive or the focus is nearer than the focal length.
+
+    Examples:
+        >>> lens = ThinLens(focal_length=50, f_number=1.8, focus_distance=1.5)
+        >>> round(lens.bokeh(near=1.0, far=10.0), 1), round(lens.focus_disparity(near=1.0, far=10.0), 2)
+        (13.8, 0.63)
     """
 
     focal_length: float
@@ -209,6 +226,11 @@ class CameraBatch:
     Args:
         focus: ``(..., 2)`` float, x and y as fractions of width and height.
         bokeh: ``(...)`` float, levels at a 512-pixel short side.
+
+    Examples:
+        >>> cameras = CameraBatch.from_cameras([Camera((0.5, 0.5), 12)])
+        >>> cameras.radius_pixels(height=1024, width=1536)
+        tensor([24.])
     """
 
     focus: Tensor

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import pkgutil
+import runpy
 import subprocess
 import sys
 import sysconfig
@@ -17,6 +19,8 @@ import diffcam
 from diffcam.commands.cli import COMMANDS
 
 PACKAGE = Path(diffcam.__file__).parent
+
+SNAPSHOT = Path(__file__).with_name("public_api.txt")
 
 NAMES = {"Aperture", "Camera", "DiffcamError", "PhotoSession", "RefocusPipeline", "ThinLens", "render_bokeh"}
 """What `import diffcam` promises; a new name is added here on purpose, a lost one breaks somebody's code."""
@@ -47,6 +51,13 @@ def test_every_part_names_what_it_offers(part: str) -> None:
         value = getattr(module, name)
         assert not inspect.isroutine(value) or inspect.getdoc(value), f"diffcam.{part}.{name} has no docstring"
         assert not inspect.isclass(value) or inspect.getdoc(value), f"diffcam.{part}.{name} has no docstring"
+
+
+def test_public_surface_is_as_recorded() -> None:
+    """A name, a signature or a default that changes is seen in review: the text changes with it."""
+    found = runpy.run_path(str(SNAPSHOT.with_name("snapshot.py")))["snapshot"]()
+    changed = list(difflib.unified_diff(SNAPSHOT.read_text().splitlines(), found.splitlines(), lineterm="", n=0))
+    assert changed == [], "if this is meant, run: python tests/snapshot.py"
 
 
 def test_every_folder_of_modules_is_a_package() -> None:

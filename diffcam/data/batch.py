@@ -29,6 +29,12 @@ class RefocusSample:
         exact_disparity: ``(1, H, W)`` or None.
         reference_blur: Focus disparity and bokeh level that the reference was made with, where known; it is not
             collated: only the benchmark's oracles may look.
+
+    Examples:
+        >>> image, camera = torch.rand(3, 48, 64), Camera((0.5, 0.5), 8)
+        >>> sample = RefocusSample(image, image[None], torch.rand(1, 48, 64), (camera,), 0, "s/0", "refocus", "camera")
+        >>> sample.all_in_focus is None
+        True
     """
 
     reference: Tensor
@@ -59,6 +65,13 @@ class RefocusBatch:
         scenes: B scene keys.
         subtasks: B names: ``train``, ``refocus``, ``add_bokeh`` or ``remove_bokeh``.
         sources: B names of the scenes' sources.
+
+    Examples:
+        >>> image, camera = torch.rand(3, 48, 64), Camera((0.5, 0.5), 8)
+        >>> sample = RefocusSample(image, image[None], torch.rand(1, 48, 64), (camera,), 0, "s/0", "refocus", "camera")
+        >>> batch = collate([sample, sample])
+        >>> len(batch), batch.targets.shape, batch.cameras.bokeh.shape
+        (2, torch.Size([2, 1, 3, 48, 64]), torch.Size([2, 1]))
     """
 
     reference: Tensor
@@ -100,7 +113,14 @@ class RefocusBatch:
 
 
 def collate(samples: Sequence[RefocusSample]) -> RefocusBatch:
-    """Stack samples of one size and one K to a batch."""
+    """Stack samples of one size and one K to a batch.
+
+    Examples:
+        >>> image, camera = torch.rand(3, 48, 64), Camera((0.5, 0.5), 8)
+        >>> sample = RefocusSample(image, image[None], torch.rand(1, 48, 64), (camera,), 0, "s/0", "refocus", "camera")
+        >>> collate([sample, sample]).reference.shape
+        torch.Size([2, 3, 48, 64])
+    """
     cameras = CameraBatch(
         focus=torch.tensor([[camera.focus for camera in s.cameras] for s in samples], dtype=torch.float32),
         bokeh=torch.tensor([[camera.bokeh for camera in s.cameras] for s in samples], dtype=torch.float32),

@@ -62,6 +62,14 @@ class RefocusDataModule(lightning.LightningDataModule):
 
     Raises:
         ValueError: If a number is outside its range.
+
+    Examples:
+        >>> shards = ["data_shards/heldout-stereo-*.tar"]
+        >>> data = RefocusDataModule(test=shards, resolution=64, eval_batch_size=2, num_workers=0)
+        >>> data.setup("test")
+        >>> batch = next(iter(data.test_dataloader()))
+        >>> batch.reference.shape, batch.subtasks
+        (torch.Size([2, 3, 64, 64]), ('refocus', 'refocus'))
     """
 
     def __init__(

@@ -28,7 +28,12 @@ class Mixture(ABC):
 
 
 class Proportional(Mixture):
-    """Every scene equally likely at every step, as in plain concatenation."""
+    """Every scene equally likely at every step, as in plain concatenation.
+
+    Examples:
+        >>> Proportional().probabilities(torch.tensor([0]), {"photo": 3, "ai": 1})
+        tensor([[0.7500, 0.2500]], dtype=torch.float64)
+    """
 
     def probabilities(self, step_N: Tensor, scenes: Mapping[str, int]) -> Tensor:
         """See :meth:`Mixture.probabilities`."""
@@ -40,6 +45,10 @@ class SingleKind(Mixture):
 
     Args:
         kind: The kind.
+
+    Examples:
+        >>> SingleKind("ai").probabilities(torch.tensor([0]), {"photo": 3, "ai": 1})
+        tensor([[0., 1.]], dtype=torch.float64)
     """
 
     def __init__(self, kind: str) -> None:
@@ -70,6 +79,12 @@ class EqualThenLinear(Mixture):
 
     Raises:
         ValueError: If the steps are not in order.
+
+    Examples:
+        >>> EqualThenLinear().probabilities(torch.tensor([0, 1750, 2500]), {"photo": 3, "ai": 1})
+        tensor([[0.5000, 0.5000],
+                [0.2500, 0.7500],
+                [0.0000, 1.0000]], dtype=torch.float64)
     """
 
     def __init__(

@@ -143,6 +143,11 @@ class GridPairing(Pairing):
 
     Raises:
         ValueError: If a number is outside its range.
+
+    Examples:
+        >>> planes = GridPairing().planes([])
+        >>> len(planes), len(planes[0].options), planes[1].focus_disparity
+        (21, 20, 0.05)
     """
 
     def __init__(
@@ -170,6 +175,12 @@ class ContinuousPairing(GridPairing):
     """The grid's planes with any disparity and level between: focus exactly on the point.
 
     Levels from 1 up are uniform in their logarithm: as many from 1 to 2 as from 10 to 20.
+
+    Examples:
+        >>> pairing = ContinuousPairing(levels=16, original_targets=0.0)
+        >>> pair = pairing([], torch.linspace(0, 1, 64).expand(1, 48, 64), torch.Generator().manual_seed(0))
+        >>> 1 <= pair.targets[0].camera.bokeh <= 16
+        True
     """
 
     def rendition(
@@ -181,7 +192,13 @@ class ContinuousPairing(GridPairing):
 
 
 class StoredPairing(Pairing):
-    """Precomputed variants, as in the paper; the focus point is drawn anew from the plane's in-focus set."""
+    """Precomputed variants, as in the paper; the focus point is drawn anew from the plane's in-focus set.
+
+    Examples:
+        >>> variants = [Variant(Camera((0.5, 0.5), level), 0.5) for level in (4, 8)]
+        >>> len(StoredPairing().planes(variants)[0].options)
+        2
+    """
 
     def planes(self, variants: Sequence[Variant]) -> Sequence[Plane]:
         """See :meth:`Pairing.planes`.

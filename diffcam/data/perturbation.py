@@ -31,6 +31,10 @@ class DepthDropout(Perturbation):
 
     Raises:
         ValueError: If it lies outside [0, 1].
+
+    Examples:
+        >>> DepthDropout(1.0)(torch.ones(1, 1, 3), torch.Generator())
+        tensor([[[0., 0., 0.]]])
     """
 
     def __init__(self, probability: float = 0.5) -> None:
@@ -50,6 +54,10 @@ class RandomMasking(Perturbation):
 
     Raises:
         ValueError: If it lies outside [0, 1].
+
+    Examples:
+        >>> RandomMasking(0.3)(torch.ones(1, 100, 100), torch.Generator().manual_seed(0)).mean().round(decimals=1)
+        tensor(0.7000)
     """
 
     def __init__(self, probability: float = 0.3) -> None:
@@ -69,6 +77,12 @@ class RandomRectangle(Perturbation):
 
     Raises:
         ValueError: If it lies outside (0, 1].
+
+    Examples:
+        >>> RandomRectangle(0.5)(torch.ones(1, 3, 4), torch.Generator().manual_seed(0))
+        tensor([[[1., 1., 1., 1.],
+                 [1., 1., 1., 1.],
+                 [0., 1., 1., 1.]]])
     """
 
     def __init__(self, largest: float = 1.0) -> None:
@@ -97,6 +111,10 @@ class GaussianNoise(Perturbation):
 
     Raises:
         ValueError: If it is negative or not finite.
+
+    Examples:
+        >>> GaussianNoise(0.1)(torch.full((1, 100, 100), 0.5), torch.Generator().manual_seed(0)).std().round(decimals=2)
+        tensor(0.1000)
     """
 
     def __init__(self, deviation: float = 1.0) -> None:
@@ -115,6 +133,10 @@ class Sequential(Perturbation):
 
     Args:
         perturbations: In order of application.
+
+    Examples:
+        >>> str(Sequential([RandomMasking(), GaussianNoise()]))
+        'random masking, probability 0.3, then gaussian noise, deviation 1.0'
     """
 
     def __init__(self, perturbations: Sequence[Perturbation]) -> None:
@@ -140,6 +162,10 @@ class OneOf(Perturbation):
 
     Raises:
         ValueError: If there is not one share for each, or they are no shares of 1.
+
+    Examples:
+        >>> str(OneOf([DepthDropout(1.0), GaussianNoise(0.1)], shares=[0.4, 0.1]))
+        '40% depth dropout, probability 1.0 or 10% gaussian noise, deviation 0.1'
     """
 
     def __init__(self, perturbations: Sequence[Perturbation], shares: Sequence[float]) -> None:

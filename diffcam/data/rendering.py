@@ -20,6 +20,11 @@ class BokehRenderer:
 
     Raises:
         ValueError: If gamma is outside its range or the mode is unknown.
+
+    Examples:
+        >>> renderer = BokehRenderer(gamma=2.2)
+        >>> renderer(torch.rand(3, 48, 64), torch.zeros(1, 48, 64), 0.5, Camera((0.5, 0.5), 12)).shape
+        torch.Size([3, 48, 64])
     """
 
     def __init__(self, gamma: float = PAPER_GAMMA, highlights: bool = False, mode: str = "classical") -> None:

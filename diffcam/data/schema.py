@@ -50,6 +50,10 @@ class Variant:
 
     Raises:
         ValueError: If the focus disparity is outside [0, 1].
+
+    Examples:
+        >>> Variant(Camera((0.5, 0.5), 8), focus_disparity=0.25).image is None  # rendered when it is asked for
+        True
     """
 
     camera: Camera
@@ -73,6 +77,10 @@ class Sample:
 
     Raises:
         ValueError: If the sub-task is unknown, or an index is not an integer.
+
+    Examples:
+        >>> Sample("add_bokeh", reference=None, target=0, camera=Camera((0.5, 0.5), 8)).subtask
+        'add_bokeh'
     """
 
     subtask: str
@@ -106,6 +114,11 @@ class Scene:
 
     Raises:
         ValueError: If a shape, a range or an index is wrong.
+
+    Examples:
+        >>> scene = Scene("000000", torch.rand(3, 48, 64), torch.rand(1, 48, 64), source="camera", kind="photo")
+        >>> len(scene.variants), len(scene.samples)
+        (0, 0)
     """
 
     key: str
@@ -147,6 +160,11 @@ def encode_scene(scene: Scene, image_format: str = "jpg", quality: int = 95) -> 
 
     Raises:
         ValueError: If the format is unknown.
+
+    Examples:
+        >>> scene = Scene("000000", torch.rand(3, 48, 64), torch.rand(1, 48, 64), source="camera", kind="photo")
+        >>> list(encode_scene(scene))
+        ['000000.disparity.png', '000000.image.jpg', '000000.json']
     """
     if image_format not in IMAGE_FORMATS:
         raise ValueError(f"image_format must be one of {', '.join(IMAGE_FORMATS)}, got {image_format!r}")
@@ -179,6 +197,11 @@ def decode_scene(key: str, members: Mapping[str, bytes], *, variant_images: bool
 
     Raises:
         DiffcamError: If a member is missing or wrong; the message names it.
+
+    Examples:
+        >>> scene = Scene("000000", torch.rand(3, 48, 64), torch.rand(1, 48, 64), source="camera", kind="photo")
+        >>> decode_scene("000000", encode_scene(scene)).image.shape
+        torch.Size([3, 48, 64])
     """
     record = decode_record(key, members)
     try:

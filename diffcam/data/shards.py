@@ -30,6 +30,13 @@ def write_shard(path: str | Path, scenes: Iterable[Scene], image_format: str = "
 
     Raises:
         ValueError: If two scenes have one key, or the format is unknown.
+
+    Examples:
+        >>> scene = Scene("000000", torch.zeros(3, 48, 64), torch.zeros(1, 48, 64), source="camera", kind="photo")
+        >>> len(write_shard("train-000000.tar", [scene]))  # hex digits
+        64
+        >>> [scene.key for scene in read_shard("train-000000.tar")]
+        ['000000']
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +64,11 @@ class SceneEntry:
         stop: Position after its last member, bytes.
         kind: The scene's kind, for the mixture schedule.
         samples: How many benchmark samples it has.
+
+    Examples:
+        >>> entry = index_shard("data_shards/train-photo-000000.tar").entries[0]
+        >>> entry.kind, entry.read().key
+        ('photo', '000000')
     """
 
     shard: str
@@ -106,6 +118,10 @@ class ShardIndex:
         damage: One line for each incomplete scene, naming shard and member.
         foreign: One line for each group of members that are not of a scene, naming shard and members.
         whole: False where the tar is truncated, so that scenes are missing.
+
+    Examples:
+        >>> index_shard("data_shards/train-photo-000000.tar").whole
+        True
     """
 
     path: str
@@ -119,6 +135,11 @@ def index_shard(path: str | Path) -> ShardIndex:
     """Find a shard's scenes by reading its tar headers and JSON records; no pixel is decoded, nothing is raised.
 
     Damaged scenes and foreign members are listed; of a truncated tar, all scenes but the last are kept.
+
+    Examples:
+        >>> index = index_shard("data_shards/train-photo-000000.tar")
+        >>> index.entries[0].name, index.damage
+        ('train-photo-000000/000000', ())
     """
     path = str(path)
     entries: list[SceneEntry] = []
@@ -154,6 +175,11 @@ def read_shard(path: str | Path) -> Iterator[Scene]:
 
     Raises:
         DiffcamError: If anything in the shard is damaged or foreign; the message names shard and member.
+
+    Examples:
+        >>> scene = next(read_shard("data_shards/train-photo-000000.tar"))
+        >>> scene.kind, scene.image.shape == (3, *scene.disparity.shape[1:])
+        ('photo', True)
     """
     index = index_shard(path)
     for line in index.damage + index.foreign:

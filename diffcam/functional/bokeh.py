@@ -58,6 +58,11 @@ def defocus_radius(disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: T
 
     Raises:
         ValueError: If a radius is not finite or ``bokeh`` is negative.
+
+    Examples:
+        >>> disparity = torch.tensor([[[[0.0, 0.5, 1.0]]]])
+        >>> defocus_radius(disparity, torch.tensor([0.5]), torch.tensor([12.0])).flatten()
+        tensor([-6.,  0.,  6.])
     """
     if bool((bokeh_B < 0).any()):
         raise ValueError(f"bokeh must not be negative, got {bokeh_B.tolist()}")
@@ -77,6 +82,11 @@ def boost_highlights(image_B3HW: Tensor, disparity_B1HW: Tensor, focus_disparity
 
     Returns:
         ``image * (1 + 0.4 m1 m2)``; m1 is on away from the focus plane, m2 above 220/255 in each channel.
+
+    Examples:
+        >>> white, near = torch.ones(1, 3, 1, 1), torch.ones(1, 1, 1, 1)
+        >>> boost_highlights(white, near, torch.tensor([0.2])).flatten()
+        tensor([1.3517, 1.3517, 1.3517])
     """
     distance_B1HW = disparity_B1HW - focus_disparity_B.view(-1, 1, 1, 1)
     defocused_B1HW = torch.tanh(200 * (distance_B1HW.square() - 0.01)).clamp(0, 1)
@@ -222,6 +232,12 @@ def render_bokeh_reference(
 
     Raises:
         ValueError: If a shape, a dtype or a number does not fit.
+
+    Examples:
+        >>> point = torch.zeros(1, 3, 1, 5).index_fill_(3, torch.tensor(2), 1.0)
+        >>> near, far, radius = torch.ones(1, 1, 1, 5), torch.zeros(1), torch.ones(1)
+        >>> render_bokeh_reference(point, near, far, radius, gamma=1.0)[0, 0].round(decimals=2)
+        tensor([[0.0000, 0.2500, 0.5000, 0.2500, 0.0000]])
     """
     check_bokeh_inputs(image_B3HW, disparity_B1HW, focus_disparity_B, bokeh_B, gamma)
     return render_classical(

@@ -15,6 +15,10 @@ def resize(image_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
     Args:
         image_BCHW: ``(B, C, H, W)`` values in [0, 1].
         size: Height and width wanted.
+
+    Examples:
+        >>> resize(torch.rand(1, 3, 96, 64), (48, 32)).shape
+        torch.Size([1, 3, 48, 32])
     """
     if image_BCHW.shape[-2:] == torch.Size(size):
         return image_BCHW
@@ -35,6 +39,11 @@ class Frame:
         content: Height and width of the scaled photo, which fills the frame's upper left corner.
         padded: Height and width of the frame: `content` rounded up to whole tokens.
         short_side: The model's trained short side.
+
+    Examples:
+        >>> frame = Frame.fit((1000, 1500), short_side=512, multiple=16)
+        >>> frame.content, frame.padded
+        ((512, 768), (512, 768))
     """
 
     size: tuple[int, int]

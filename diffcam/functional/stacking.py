@@ -23,6 +23,12 @@ def stack_masks(images: Sequence[Tensor]) -> Tensor:
 
     Raises:
         ValueError: If fewer than two images are given or their shapes differ.
+
+    Examples:
+        >>> sharp_left = torch.tensor([0.0, 1.0, 0.0, 0.5, 0.5, 0.5]).expand(1, 3, 6, 6)
+        >>> stack_masks([sharp_left, sharp_left.flip(-1)])[:, 0, 0, 0]
+        tensor([[1., 1., 1., 0., 0., 0.],
+                [0., 0., 0., 1., 1., 1.]])
     """
     if len(images) < 2 or any(image.shape != images[0].shape for image in images):
         raise ValueError(f"a stack needs two or more images of one shape, got {[tuple(i.shape) for i in images]}")
@@ -34,7 +40,13 @@ def stack_masks(images: Sequence[Tensor]) -> Tensor:
 
 
 def downsample_masks(masks_nB1HW: Tensor, height: int, width: int) -> Tensor:
-    """Resize masks to the latent grid, antialiased bilinear, so values become continuous (the m of paper eq. 5)."""
+    """Resize masks to the latent grid, antialiased bilinear, so values become continuous (the m of paper eq. 5).
+
+    Examples:
+        >>> downsample_masks(torch.eye(4).view(1, 1, 1, 4, 4), 2, 2)[0, 0, 0]
+        tensor([[0.3878, 0.1224],
+                [0.1224, 0.3878]])
+    """
     if masks_nB1HW.shape[-2:] == (height, width):
         return masks_nB1HW
     stack, batch = masks_nB1HW.shape[:2]
@@ -43,7 +55,13 @@ def downsample_masks(masks_nB1HW: Tensor, height: int, width: int) -> Tensor:
 
 
 def stack(masks_nB1HW: Tensor, layers_nBCHW: Tensor) -> Tensor:
-    """Blend images, latents or velocities of a stack, ``sum_i m_i x_i`` (paper eq. 2, 4, 8, 9); ``(B, C, H, W)``."""
+    """Blend images, latents or velocities of a stack, ``sum_i m_i x_i`` (paper eq. 2, 4, 8, 9); ``(B, C, H, W)``.
+
+    Examples:
+        >>> masks = torch.tensor([1.0, 0.25]).view(2, 1, 1, 1, 1)
+        >>> stack(masks, torch.tensor([2.0, 4.0]).view(2, 1, 1, 1, 1)).item()
+        3.0
+    """
     return (masks_nB1HW * layers_nBCHW).sum(dim=0)
 
 
@@ -51,11 +69,22 @@ def stacking_loss(masks_nB1HW: Tensor, targets_nBCHW: Tensor, predictions_nBCHW:
     """Stacking constraint (paper eq. 5): mean square of ``v_stack - sum_i m_i X_i``; a scalar.
 
     All branches must share noise and timestep, otherwise ``sum_i m_i v_i`` is not the velocity of the stacked latent.
+
+    Examples:
+        >>> masks, errors = torch.full((2, 1, 1, 1, 1), 0.5), torch.tensor([1.0, -1.0]).view(2, 1, 1, 1, 1)
+        >>> stacking_loss(masks, targets_nBCHW=errors, predictions_nBCHW=torch.zeros_like(errors))  # they cancel
+        tensor(0.)
     """
     difference = stack(masks_nB1HW, targets_nBCHW) - stack(masks_nB1HW, predictions_nBCHW)
     return difference.square().mean()
 
 
 def sharpness_weighted_loss(masks_nB1HW: Tensor, targets_nBCHW: Tensor, predictions_nBCHW: Tensor) -> Tensor:
-    """:func:`stacking_loss` without its products of two branches: mean of ``sum_i (m_i (v_i - X_i))^2``; a scalar."""
+    """:func:`stacking_loss` without its products of two branches: mean of ``sum_i (m_i (v_i - X_i))^2``; a scalar.
+
+    Examples:
+        >>> masks, errors = torch.full((2, 1, 1, 1, 1), 0.5), torch.tensor([1.0, -1.0]).view(2, 1, 1, 1, 1)
+        >>> sharpness_weighted_loss(masks, targets_nBCHW=errors, predictions_nBCHW=torch.zeros_like(errors))
+        tensor(0.5000)
+    """
     return (masks_nB1HW * (targets_nBCHW - predictions_nBCHW)).square().sum(dim=0).mean()

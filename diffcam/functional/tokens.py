@@ -15,6 +15,13 @@ def patchify(latent_BCHW: Tensor, patch: int) -> Tensor:
 
     Raises:
         ValueError: If height or width is not a multiple of ``patch``.
+
+    Examples:
+        >>> patchify(torch.arange(16.0).view(1, 1, 4, 4), 2)[0]
+        tensor([[ 0.,  1.,  4.,  5.],
+                [ 2.,  3.,  6.,  7.],
+                [ 8.,  9., 12., 13.],
+                [10., 11., 14., 15.]])
     """
     height, width = latent_BCHW.shape[-2:]
     if height % patch or width % patch:
@@ -23,7 +30,13 @@ def patchify(latent_BCHW: Tensor, patch: int) -> Tensor:
 
 
 def unpatchify(tokens_BNC: Tensor, patch: int, height: int, width: int) -> Tensor:
-    """Inverse of :func:`patchify` for a latent of ``height`` x ``width``."""
+    """Inverse of :func:`patchify` for a latent of ``height`` x ``width``.
+
+    Examples:
+        >>> latent = torch.rand(1, 3, 4, 6)
+        >>> torch.equal(unpatchify(patchify(latent, 2), 2, 4, 6), latent)
+        True
+    """
     grid = tokens_BNC.transpose(1, 2).unflatten(2, (height // patch, width // patch))
     return F.pixel_shuffle(grid, patch)
 
@@ -37,7 +50,15 @@ def cosine_basis(size: int) -> Tensor:
 
 
 def grid_positions(stream: int, rows: int, columns: int, device: torch.device | None = None) -> Tensor:
-    """Positions ``(rows * columns, 3)`` of a token grid: (stream, row, column); streams share the spatial axes."""
+    """Positions ``(rows * columns, 3)`` of a token grid: (stream, row, column); streams share the spatial axes.
+
+    Examples:
+        >>> grid_positions(1, rows=2, columns=2)
+        tensor([[1., 0., 0.],
+                [1., 0., 1.],
+                [1., 1., 0.],
+                [1., 1., 1.]])
+    """
     row, column = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
     return torch.stack([torch.full_like(row, stream), row, column], dim=-1).reshape(-1, 3).float()
 
@@ -47,6 +68,10 @@ def focus_positions(focus_B2: Tensor, rows: int, columns: int) -> Tensor:
 
     Args:
         focus_B2: x and y as fractions of width and height.
+
+    Examples:
+        >>> focus_positions(torch.tensor([[0.5, 0.25]]), rows=4, columns=8)
+        tensor([[[0.0000, 0.5000, 3.5000]]])
     """
     x_B, y_B = focus_B2.unbind(-1)
     return torch.stack([torch.zeros_like(x_B), y_B * rows - 0.5, x_B * columns - 0.5], dim=-1)[:, None]
@@ -62,6 +87,11 @@ def rotary_table(positions_BN3: Tensor, axes: Sequence[int], theta: float = 1000
 
     Returns:
         Two float32 tensors ``(B, N, sum(axes))``; neighbouring channels 2i and 2i + 1 share an angle.
+
+    Examples:
+        >>> cosine, sine = rotary_table(torch.tensor([[[0.0, 0.0, 1.0]]]), axes=(2, 2, 4))
+        >>> cosine[0, 0]
+        tensor([1.0000, 1.0000, 1.0000, 1.0000, 0.5403, 0.5403, 0.9999, 0.9999])
     """
     angles = []
     for axis, channels in enumerate(axes):
@@ -77,6 +107,11 @@ def apply_rotary(heads_BNHD: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     Args:
         heads_BNHD: ``(B, N, heads, channels)``.
         table: Result of :func:`rotary_table`, ``(B or 1, N, channels)`` each.
+
+    Examples:
+        >>> table = rotary_table(grid_positions(0, 1, 2)[None], axes=(2, 2, 4))
+        >>> apply_rotary(torch.tensor([1.0, 0.0]).repeat(1, 2, 1, 4), table)[0, 1, 0]  # the token at column 1
+        tensor([1.0000, 0.0000, 1.0000, 0.0000, 0.5403, 0.8415, 0.9999, 0.0100])
     """
     cosine, sine = (part[:, :, None] for part in table)
     even, odd = heads_BNHD.float().unflatten(-1, (-1, 2)).unbind(-1)

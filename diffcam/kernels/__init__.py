@@ -45,6 +45,12 @@ def render_bokeh(
 
     Raises:
         ValueError: If a shape, a number or the mode does not fit.
+
+    Examples:
+        >>> image, disparity = torch.rand(1, 3, 64, 96), torch.linspace(0, 1, 96).expand(1, 1, 64, 96)
+        >>> blurred = render_bokeh(image, disparity, torch.tensor([1.0]), torch.tensor([8.0]), gamma=2.2)
+        >>> bool(blurred[..., :48].std() < blurred[..., 48:].std())  # the right half is nearly in focus
+        True
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")

@@ -43,6 +43,12 @@ class FullTraining:
 
     Args:
         seed: Of the drawn weights.
+
+    Examples:
+        >>> model = diffcam.models.embedded_model(width=32)
+        >>> FullTraining(seed=0).prepare(model.transformer)
+        >>> model.transformer.camera_projector.weight.requires_grad
+        True
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -76,6 +82,12 @@ class LoRA:
         alpha: Scale of the adapters is ``alpha / rank``; None: equal to the rank.
         targets: Parts of the blocks that get adapters.
         seed: Of the drawn weights.
+
+    Examples:
+        >>> model = diffcam.models.embedded_model(width=32)
+        >>> LoRA(rank=4).prepare(model.transformer)
+        >>> model.transformer.base.x_embedder.weight.requires_grad, len(trained_parameters(model)) > 0
+        (False, True)
     """
 
     def __init__(

@@ -152,6 +152,10 @@ def load_restoration(path: str) -> DefocusRemoval:
 
     Raises:
         DiffcamError: If there is none, or it is damaged.
+
+    Examples:
+        >>> sum(weight.numel() for weight in load_restoration("diffcam-tiny").parameters())
+        1336444
     """
     folder = packaged(path) or Path(path)
     try:
@@ -235,6 +239,11 @@ def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
 
     Raises:
         DiffcamError: If a part is missing or does not fit.
+
+    Examples:
+        >>> model, settings = load_model(packaged("diffcam-tiny"))
+        >>> settings.trained_size, sum(weight.numel() for weight in model.transformer.parameters())
+        (512, 6533760)
     """
     settings = RefocusSettings.read(folder)
     if (folder / LORA_FILE).is_file():

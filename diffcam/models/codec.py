@@ -46,12 +46,22 @@ class Codec(Protocol):
 
 
 def token_pixels(codec: Codec) -> int:
-    """Image pixels per token, along one side: sizes must be multiples of it."""
+    """Image pixels per token, along one side: sizes must be multiples of it.
+
+    Examples:
+        >>> token_pixels(PatchCodec(patch=16))
+        16
+    """
     return codec.downscale * codec.patch
 
 
 def token_channels(codec: Codec) -> int:
-    """Channels of one token."""
+    """Channels of one token.
+
+    Examples:
+        >>> token_channels(PatchCodec(patch=16))
+        768
+    """
     return codec.channels * codec.patch**2
 
 
@@ -66,6 +76,12 @@ class PatchCodec(ModelMixin, ConfigMixin):
     Args:
         patch: Even side of a token in pixels.
         gamma: Exponent from display values to latents, not to light: 1.8 did best on disc blurs (docs/log.md).
+
+    Examples:
+        >>> codec = PatchCodec(patch=16)
+        >>> image = torch.rand(1, 3, 32, 48)
+        >>> codec.pack(codec.encode(image)).shape
+        torch.Size([1, 6, 768])
     """
 
     channels = 3
@@ -130,6 +146,12 @@ class VAECodec(nn.Module):
 
     Args:
         vae: ``AutoencoderKL`` (FLUX's own) or ``AutoencoderTiny`` (TAEF1, for previews).
+
+    Examples:
+        >>> from diffusers import AutoencoderTiny
+        >>> codec = VAECodec(AutoencoderTiny(latent_channels=16))
+        >>> codec.encode(torch.rand(1, 3, 64, 64)).shape
+        torch.Size([1, 16, 8, 8])
     """
 
     patch = 2

@@ -64,6 +64,12 @@ def load_flux_transformer(
 
     Raises:
         DiffcamError: If it cannot be had or is incomplete; for gated models and missing packages it says what to do.
+
+    Examples:
+        >>> base = FluxTransformer2DModel(num_layers=1, num_single_layers=1, num_attention_heads=1)
+        >>> base.save_pretrained("flux/transformer")
+        >>> load_flux_transformer("flux").dtype
+        torch.bfloat16
     """
     options: dict[str, Any] = {}
     if quantization is not None:
@@ -82,6 +88,11 @@ def load_flux_codec(path: str, dtype: Literal["bfloat16", "float32"] = "bfloat16
     Args:
         path: Folder in diffusers' layout, or a name on the hub.
         dtype: Of its weights.
+
+    Examples:
+        >>> AutoencoderKL(latent_channels=16).save_pretrained("flux/vae")
+        >>> load_flux_codec("flux").encode(torch.rand(1, 3, 16, 16)).shape
+        torch.Size([1, 16, 16, 16])
     """
     return VAECodec(_from_pretrained(AutoencoderKL, path, "vae", dtype))
 
@@ -92,6 +103,11 @@ def load_preview_codec(path: str, dtype: Literal["bfloat16", "float32"] = "float
     Args:
         path: Folder, or ``madebyollin/taef1``.
         dtype: Of its weights.
+
+    Examples:
+        >>> AutoencoderTiny(latent_channels=16).save_pretrained("preview")
+        >>> load_preview_codec("preview").encode(torch.rand(1, 3, 16, 16)).shape
+        torch.Size([1, 16, 2, 2])
     """
     return VAECodec(_from_pretrained(AutoencoderTiny, path, None, dtype))
 

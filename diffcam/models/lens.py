@@ -48,6 +48,14 @@ class LensRefocusModel(RefocusModel):
         restoration: Estimates and undoes the photo's own blur, and is not trained here; None: photos are taken to be
             sharp.
         gamma: Light is ``image ** gamma``, as in the renderer of what is trained on.
+
+    Examples:
+        >>> model, settings = diffcam.models.load_model(diffcam.models.checkpoint.packaged("diffcam-tiny"))
+        >>> photo = model.encode_photo(torch.rand(1, 3, 64, 96), torch.zeros(1, 1, 64, 96))
+        >>> noise = model.noise(photo, 1, torch.Generator().manual_seed(0))
+        >>> latent = model.sample(CameraBatch.from_cameras([diffcam.Camera((0.5, 0.5), 0)]), photo, noise, steps=2)
+        >>> model.decode(latent).shape
+        torch.Size([1, 3, 64, 96])
     """
 
     def __init__(

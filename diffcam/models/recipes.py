@@ -51,6 +51,11 @@ def embedded_model(
 
     Raises:
         ValueError: If the width is no multiple of 32.
+
+    Examples:
+        >>> model = embedded_model(width=64)
+        >>> model.transformer.channels
+        Channels(tokens=768, output=800, cues=56, defocus=56)
     """
     heads, rest = divmod(width, HEAD_CHANNELS)
     if rest or not heads:

@@ -31,6 +31,10 @@ class RefocusModel(nn.Module):
 
     Raises:
         ValueError: If the transformer's channels do not fit the codec and the model.
+
+    Examples:
+        >>> RefocusModel.channels(diffcam.models.PatchCodec(patch=16))
+        Channels(tokens=768, output=768, cues=0, defocus=0)
     """
 
     def __init__(

@@ -105,6 +105,12 @@ class DefocusRemoval(ModelMixin, ConfigMixin):
         depth: Its layers over cells, each of which sees one cell further.
         gamma: Light is ``image ** gamma``.
         iterations: Of the deconvolution, where depth is known.
+
+    Examples:
+        >>> restoration = diffcam.models.load_restoration("diffcam-tiny")
+        >>> found = restoration(torch.rand(1, 3, 64, 96), torch.zeros(1, 1, 64, 96))
+        >>> found.image.shape, found.radius.shape
+        (torch.Size([1, 3, 64, 96]), torch.Size([1, 1, 64, 96]))
     """
 
     @register_to_config

@@ -60,6 +60,13 @@ class RefocusTransformer(nn.Module):
     Raises:
         ValueError: If ``cached`` meets ``shared``: a cache cannot hold what changes with every step; or if blocks that
             are not checkpointed are to be offloaded.
+
+    Examples:
+        >>> transformer = diffcam.models.embedded_model(width=64).transformer
+        >>> tokens, cues = torch.rand(1, 6, 768), torch.rand(1, 6, 56)
+        >>> photo = transformer.encode_photo_tokens(tokens, tokens, (2, 3), cues)
+        >>> len(photo.memory) == len(transformer.blocks)  # keys and values of every block
+        True
     """
 
     def __init__(

@@ -52,6 +52,11 @@ class Photo:
         icc_profile: Colour profile of `image`.
         xmp: XMP packet.
         notes: One sentence for each thing that could not be carried exactly.
+
+    Examples:
+        >>> photo = Photo.from_image(Image.new("L", (6, 4), 255))
+        >>> photo.size, photo.grey, photo.tensor().shape
+        ((6, 4), True, torch.Size([3, 4, 6]))
     """
 
     image: Image.Image
@@ -117,6 +122,11 @@ def open_photo(source: str | os.PathLike[str] | BinaryIO, name: str | None = Non
 
     Raises:
         DiffcamError: If there is no such file, it is no image, it is damaged, or it is too large to decode safely.
+
+    Examples:
+        >>> Image.new("RGB", (6, 4)).save("photo.jpg")
+        >>> open_photo("photo.jpg").size
+        (6, 4)
     """
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
@@ -174,7 +184,12 @@ def _too_large(name: str) -> str:
 
 
 def single_channel(values: NDArray[Any]) -> NDArray[Any]:
-    """``(H, W)`` of grey saved as ``(H, W, 1)``, RGB or RGBA; anything else as it is."""
+    """``(H, W)`` of grey saved as ``(H, W, 1)``, RGB or RGBA; anything else as it is.
+
+    Examples:
+        >>> single_channel(np.zeros((4, 6, 3))).shape
+        (4, 6)
+    """
     if values.ndim == 3 and values.shape[-1] in (1, 3, 4) and (values[..., :1] == values[..., :3]).all():
         return values[..., 0]
     return values

@@ -34,6 +34,12 @@ def check_output(path: str | os.PathLike[str], like: Photo | None = None, force:
     Raises:
         DiffcamError: If the suffix is not one of `WRITABLE_SUFFIXES`, the format cannot keep the photo's transparency,
             the folder is missing, or the file exists and `force` is false.
+
+    Examples:
+        >>> Image.new("RGB", (6, 4)).save("photo.jpg")
+        >>> check_output("photo.jpg")
+        Traceback (most recent call last):
+        diffcam.errors.DiffcamError: photo.jpg: exists already; choose another name, or allow overwriting with --force
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -72,6 +78,11 @@ def save_photo(
 
     Raises:
         DiffcamError: As `check_output`, or if the disk refuses.
+
+    Examples:
+        >>> photo = Photo.from_image(Image.new("RGB", (6, 4)))
+        >>> save_photo(torch.ones(3, 4, 6), "result.png", like=photo, metadata={"bokeh": 12}).name
+        'result.png'
     """
     path = check_output(path, like, force)
     data = encode_photo(image, path.suffix, like, metadata)
@@ -90,7 +101,12 @@ def encode_photo(
     like: Photo | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The file that `save_photo` writes, as bytes; arguments as there, `suffix` one of `WRITABLE_SUFFIXES`."""
+    """The file that `save_photo` writes, as bytes; arguments as there, `suffix` one of `WRITABLE_SUFFIXES`.
+
+    Examples:
+        >>> encode_photo(torch.ones(3, 4, 6), ".png")[1:4]
+        b'PNG'
+    """
     result = to_picture(image) if isinstance(image, Tensor) else image
     like = like or Photo(result)
     if like.grey:

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from diffcam.camera import CameraBatch
-from diffcam.commands.cli import train
 from diffcam.data.batch import RefocusBatch
-from diffcam.models import DefocusRemoval, load_restoration
+from diffcam.models import DefocusRemoval
 from diffcam.tasks import DefocusTask
 
 ROOT = Path(__file__).parents[2]
@@ -32,28 +31,6 @@ def test_the_loss_is_the_cross_entropy_of_the_asked_radius(generator: torch.Gene
     expected[:, 0, 0] = -probability[:, 0, 0, 0].log()
     cells, _ = task.losses(batch, task.radius(batch))
     torch.testing.assert_close(cells, expected.mean())
-
-
-@pytest.mark.slow
-def test_the_recipe_runs_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The very config, on the shipped scenes, for a moment: the loss falls and the result can be loaded."""
-    monkeypatch.chdir(ROOT)
-    options = {
-        "trainer.max_steps": "40", "trainer.val_check_interval": "40", "trainer.limit_val_batches": "1",
-        "trainer.enable_progress_bar": "false", "trainer.default_root_dir": str(tmp_path),
-        "trainer.logger.init_args.save_dir": str(tmp_path), "trainer.log_every_n_steps": "1",
-        "data.init_args.train": "[data_shards/train-*.tar]", "data.init_args.num_workers": "0",
-        "data.init_args.piece": "128", "data.init_args.batch_size": "2",
-        "model.init_args.scheduler.init_args.total_steps": "40",
-    }  # fmt: skip
-    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    train(["fit", "--config", "configs/defocus.yaml", *arguments])
-    run = tmp_path / "defocus" / "version_0"
-    rows = (run / "metrics.csv").read_text().splitlines()
-    column = rows[0].split(",").index("train/loss")
-    losses = [float(row.split(",")[column]) for row in rows[1:] if row.split(",")[column]]
-    assert sum(losses[-10:]) < 0.95 * sum(losses[:10])
-    assert load_restoration(str(run)).config.depth == 8
 
 
 def test_the_lens_loss_is_how_far_its_radii_are_off() -> None:

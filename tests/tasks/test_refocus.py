@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,11 @@ import pytest
 import torch
 
 from diffcam.callbacks import EMA, ModelExport, SampleGrid
-from diffcam.commands.cli import train
 from diffcam.data import BokehRenderer, DepthDropout, GridPairing, RefocusBatch, RefocusDataModule
 from diffcam.errors import DiffcamError
 from diffcam.functional.blur_stack import detail_difference
 from diffcam.functional.stacking import stack_masks
-from diffcam.models import FullTraining, LensRefocusModel, embedded_model, load_model
+from diffcam.models import FullTraining, embedded_model
 from diffcam.models.adapters import trained_parameters
 from diffcam.tasks import RefocusTask
 
@@ -209,28 +207,6 @@ def test_detail_is_that_of_the_predicted_clean_latents() -> None:
     assert absent.losses(batch).detail == 0
     weighted = task.training_step(batch, 0) - task.losses(batch).flow - 0.1 * task.losses(batch).stacking
     assert weighted.item() == pytest.approx(0.5 * expected.item(), rel=1e-2)
-
-
-@pytest.mark.slow
-def test_the_recipe_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """configs/tiny.yaml, on the shipped scenes, for a moment: detail is looked at, and the result can be loaded."""
-    monkeypatch.chdir(SHARDS.parent)
-    options = {
-        "trainer.max_steps": "2", "trainer.val_check_interval": "2", "trainer.limit_val_batches": "1",
-        "trainer.enable_progress_bar": "false", "trainer.default_root_dir": str(tmp_path),
-        "trainer.logger.init_args.save_dir": str(tmp_path), "trainer.log_every_n_steps": "1",
-        "data.init_args.train": "[data_shards/train-*.tar]", "data.init_args.num_workers": "0",
-        "data.init_args.piece": "96", "data.init_args.batch_size": "2",
-    }  # fmt: skip
-    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    train(["fit", "--config", "configs/tiny.yaml", *arguments])
-    run = tmp_path / "tiny" / "version_0"
-    with (run / "metrics.csv").open() as file:
-        assert all(float(row["train/detail"]) > 0 for row in csv.DictReader(file) if row["train/detail"])
-    model, settings = load_model(run / "export")
-    assert isinstance(model, LensRefocusModel)
-    assert model.restoration is not None
-    assert (settings.steps, settings.trained_size, model.short_side) == (2, 512, 512)
 
 
 @pytest.mark.slow
