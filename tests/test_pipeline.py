@@ -40,6 +40,7 @@ from tests.flux import write_flux_folder
 def pipeline() -> RefocusPipeline:
     """The packaged model, solving small for speed."""
     pipe = diffcam.RefocusPipeline.from_pretrained("diffcam-tiny")
+    pipe.model.short_side = 64
     pipe.settings = type(pipe.settings)(**{**vars(pipe.settings), "trained_size": 64})
     return pipe
 
@@ -231,6 +232,7 @@ def test_habits_of_diffusers(pipeline: RefocusPipeline) -> None:
 
 def test_offloaded_parts_take_turns_on_the_device(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = RefocusPipeline.from_pretrained("diffcam-tiny")
+    pipe.model.short_side = 64
     pipe.settings = type(pipe.settings)(**{**vars(pipe.settings), "trained_size": 64})
     expected = pipe(photo, Camera((0.5, 0.5), 4.0), "none", steps=1, output_type="pt").images
     moves: list[str] = []
