@@ -55,7 +55,8 @@ def test_the_recipe_makes_a_model_and_does_nothing_twice(tmp_path: Path) -> None
     assert isinstance(model, LensRefocusModel)
     assert (settings.steps, settings.trained_size, model.short_side) == (2, 512, 512)
     restored = model.restoration.state_dict()
-    assert all(torch.equal(restored[name], after[name]) for name in after)
+    # An exported model holds its weights in bfloat16.
+    assert all(torch.equal(restored[name], after[name].bfloat16().float()) for name in after)
     assert "PSNR above copy's" in (output / "table.md").read_text()
 
     again = run_recipe(photos, output)
