@@ -42,6 +42,10 @@ def draw_in_focus(
 
     Returns:
         The pixel, counted row by row, see :func:`pixel_centre`; None where nothing lies in the plane.
+
+    Examples:
+        >>> draw_in_focus(torch.tensor([[[0.0, 0.5, 1.0]]]), 0.5, torch.Generator().manual_seed(0))
+        1
     """
     inside = ((disparity_1HW[0] - focus_disparity).abs() < tolerance).flatten().nonzero()[:, 0]
     return int(inside[choose(len(inside), generator)]) if len(inside) else None

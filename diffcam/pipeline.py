@@ -58,6 +58,12 @@ class RefocusPipeline:
         settings: What its weights were trained with.
         name: Written into the record of every output.
         depth_estimator: From images to disparity; None: photos without a map are solved without one.
+
+    Examples:
+        >>> pipe = RefocusPipeline.from_pretrained("diffcam-tiny")
+        >>> picture = pipe(torch.rand(3, 48, 64), diffcam.Camera(focus=(0.4, 0.6), bokeh=8), depth="none").images[0]
+        >>> picture.size
+        (64, 48)
     """
 
     def __init__(

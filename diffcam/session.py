@@ -50,6 +50,12 @@ class PhotoSession:
 
     Raises:
         DiffcamError: If the photo cannot be read, or the map does not fit it or holds what is no disparity.
+
+    Examples:
+        >>> pipe = diffcam.RefocusPipeline.from_pretrained("diffcam-tiny")
+        >>> session = pipe.open(torch.rand(3, 48, 64), depth="none")
+        >>> [session.refocus(diffcam.Camera((0.4, 0.6), level)).size for level in (4, 8)]
+        [(64, 48), (64, 48)]
     """
 
     def __init__(

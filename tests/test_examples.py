@@ -22,7 +22,7 @@ MODULES = sorted(
 )
 """Modules with an example; the others are not imported, so that none asks for a GPU or an optional library."""
 
-PARTS = ("diffcam.functional", "diffcam.kernels", "diffcam.photo", "diffcam.data", "diffcam.models")
+PARTS = ("diffcam", "diffcam.functional", "diffcam.kernels", "diffcam.photo", "diffcam.data", "diffcam.models")
 """Modules whose public classes and functions have an example each; abstract classes are shown by their subclasses."""
 
 

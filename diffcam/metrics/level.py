@@ -24,6 +24,10 @@ def level_correlation(levels: np.ndarray, sharpness: np.ndarray) -> float:
     Returns:
         A number in [-1, 1]; 0 where all outputs are equally sharp, for they do not follow the level; NaN with
         fewer than two different levels, where the question cannot be asked.
+
+    Examples:
+        >>> level_correlation(np.array([1.0, 4.0, 9.0]), sharpness=np.array([0.9, 0.6, 0.1]))
+        1.0
     """
     if len(levels) < 2 or np.ptp(levels) == 0 or np.isnan(sharpness).any():
         return math.nan
@@ -37,6 +41,10 @@ class LVCorr(SampleMetric):
     """Correlation of bokeh level and blur, a mean over scenes; rows keep the sharpness of each output.
 
     The paper asks it of the add-bokeh sub-task: one scene, one focus point, four levels.
+
+    Examples:
+        >>> LVCorr().scene_totals(scores=np.array([0.9, 0.6, 0.1]), levels=np.array([1.0, 4.0, 9.0]))
+        (1.0, 1.0)
     """
 
     column, label, higher_is_better = "sharpness", "LVCorr", True

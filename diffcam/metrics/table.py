@@ -92,6 +92,15 @@ class Table:
         header: Column headings.
         rows: Cells, one tuple a row, as long as the header.
         notes: Lines printed underneath.
+
+    Examples:
+        >>> print(Table("PSNR in dB", ("method", "sub-task", "PSNR"), (("copy", "refocus", "24.1"),)).text())
+        PSNR in dB
+        ----------------------
+        method  sub-task  PSNR
+        ----------------------
+        copy    refocus   24.1
+        ----------------------
     """
 
     title: str

@@ -13,7 +13,13 @@ from diffcam.simulation.draws import Draws
 
 
 class ProceduralTextures:
-    """Patterns with detail down to single pixels; every draw is a new one."""
+    """Patterns with detail down to single pixels; every draw is a new one.
+
+    Examples:
+        >>> from diffcam.simulation.draws import Draws
+        >>> ProceduralTextures().surface(Draws("example", 0), 64, 96).shape
+        (64, 96, 3)
+    """
 
     def backdrop(self, draws: Draws, height: int, width: int) -> np.ndarray:
         """A soft gradient from top to bottom with noise over it, as uint8 (height, width, 3)."""
