@@ -228,9 +228,9 @@ class CameraBatch:
         bokeh: ``(...)`` float, levels at a 512-pixel short side.
 
     Examples:
-        >>> cameras = CameraBatch.from_cameras([Camera((0.5, 0.5), 12)])
-        >>> cameras.radius_pixels(height=1024, width=1536)
-        tensor([24.])
+        >>> cameras = CameraBatch.from_cameras([Camera((0.0, 0.5), 12)])  # in focus is what is farthest, on the left
+        >>> cameras.defocus_pixels(torch.linspace(0, 1, 1024).expand(1, 1, 1024, 1024)).max()
+        tensor(24.)
     """
 
     focus: Tensor

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from diffcam.errors import DiffcamError, first_line
+from diffcam.functional.bokeh import DISPLAY_GAMMA
 from diffcam.models.adapters import base_fingerprint
 from diffcam.models.codec import PatchCodec, VAECodec
 from diffcam.models.lens import LensRefocusModel
@@ -116,11 +117,7 @@ class RefocusSettings:
             raise DiffcamError(f"{adapter}: was trained on {name}; the weights of this base are others")
 
     def build(
-        self,
-        *,
-        codec: PatchCodec | VAECodec,
-        base: FluxTransformer2DModel,
-        restoration: DefocusRemoval | None = None,
+        self, *, codec: PatchCodec | VAECodec, base: FluxTransformer2DModel, restoration: DefocusRemoval | None = None
     ) -> RefocusModel:
         """A model of these settings around a codec, a base and what undoes a photo's own blur."""
         kind = RefocusModel if self.lens is None else LensRefocusModel
@@ -138,7 +135,7 @@ def _current_form(found: dict[str, Any]) -> dict[str, Any]:
     """Settings as version 0.1 wrote them, with the name of a class and a gamma in place of `lens`, in today's form."""
     if "parametrisation" not in found:
         return found
-    kind, gamma = found.pop("parametrisation"), found.pop("gamma", 2.2)
+    kind, gamma = found.pop("parametrisation"), found.pop("gamma", DISPLAY_GAMMA)
     if kind not in ("VelocityOutput", "LensOutput"):
         raise ValueError(f"its output is a {kind}, which diffcam can no longer run: train it anew")
     return {**found, "lens": {"gamma": gamma} if kind == "LensOutput" else None}

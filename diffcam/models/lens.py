@@ -7,6 +7,7 @@ from torch import Tensor
 
 from diffcam.camera import CameraBatch, reference_scale
 from diffcam.functional.blur_stack import band_energies, band_losses, blur_bands, mix_bands
+from diffcam.functional.bokeh import DISPLAY_GAMMA
 from diffcam.functional.flow import velocity_from_clean
 from diffcam.functional.tokens import patchify, unpatchify
 from diffcam.kernels import render_bokeh
@@ -65,7 +66,7 @@ class LensRefocusModel(RefocusModel):
         shift: float = 1.0,
         short_side: int = 512,
         restoration: DefocusRemoval | None = None,
-        gamma: float = 2.2,
+        gamma: float = DISPLAY_GAMMA,
     ) -> None:
         super().__init__(codec, transformer, shift, short_side)
         self.restoration = restoration.eval().requires_grad_(False) if restoration is not None else None

@@ -6,6 +6,7 @@ from typing import Literal
 
 from diffusers import FluxTransformer2DModel
 
+from diffcam.functional.bokeh import DISPLAY_GAMMA
 from diffcam.models.codec import PatchCodec
 from diffcam.models.lens import LensRefocusModel
 from diffcam.models.restoration import DefocusRemoval
@@ -30,7 +31,7 @@ def embedded_model(
     attention: Literal["full", "cached"] = "cached",
     rotary_theta: float = 100.0,
     restoration: DefocusRemoval | None = None,
-    gamma: float = 2.2,
+    gamma: float = DISPLAY_GAMMA,
     shift: float = 1.0,
     short_side: int = 512,
 ) -> LensRefocusModel:
