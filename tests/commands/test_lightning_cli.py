@@ -15,7 +15,7 @@ from diffcam.errors import DiffcamError
 
 ROOT = Path(__file__).parents[2]
 TASK = "model: {class_path: diffcam.tasks.RefocusTask, init_args: "
-TRANSFORMER = "{model: {init_args: {transformer: {init_args: {attention: chached}}}}}"
+MODEL = "{model: {init_args: {attention: chached}}}"
 
 
 class Parsed(CheckedCLI):
@@ -47,8 +47,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         (f"{TASK}{{stacking_wieght: 0.1}}}}", "config model: Option 'stacking_wieght' is not accepted"),
         (f"{TASK}{{steps: many}}}}", "config model.steps: Expected a <class 'int'>. Got value: many"),
         (
-            f"{TASK}{TRANSFORMER}}}",
-            "config model.model.transformer.attention: Expected a typing.Literal['full', 'cached']. Got value: chached",
+            f"{TASK}{MODEL}}}",
+            "config model.model.attention: Expected a typing.Literal['full', 'cached']. Got value: chached",
         ),
         (
             f"{TASK}{{optimizer: {{class_path: diffcam.tasks.Muon, init_args: {{lrr: 1}}}}}}}}",
