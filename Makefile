@@ -72,8 +72,8 @@ test-slow: $(OPTIONAL)  ## the tests that train, or render much
 
 # What each declared dependency is needed for, at its lowest version: command line, training, models, metrics, shards.
 LOWEST := .venv-lowest
-LOWEST_TESTS := tests/commands/test_lightning_cli.py tests/tasks/test_refocus.py tests/models tests/metrics tests/kernels \
-  tests/functional tests/data/test_shards.py tests/data/test_datamodule.py tests/test_pipeline.py
+LOWEST_TESTS := tests/commands/test_lightning_cli.py tests/tasks/test_refocus.py tests/models tests/metrics \
+  tests/kernels/test_render_bokeh.py tests/data/test_shards.py tests/data/test_datamodule.py tests/test_pipeline.py
 
 test-lowest: $(INSTALLED)  ## quick tests with the lowest versions that setup.cfg admits
 	@$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct --extra test setup.cfg >/dev/null \
