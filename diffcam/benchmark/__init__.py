@@ -1,13 +1,7 @@
 """The benchmark: editions of samples, the methods that are compared on them, and the tables."""
 
 from diffcam.benchmark.analysis import ErrorProfile, edge_distance, error_by_edge_distance, worst_samples
-from diffcam.benchmark.deblurring import (
-    LayeredDeconvolution,
-    OracleDeconvolution,
-    Restoration,
-    RichardsonLucy,
-    Wiener,
-)
+from diffcam.benchmark.deblurring import LayeredDeconvolution, OracleDeconvolution, Restoration, RichardsonLucy, Wiener
 from diffcam.benchmark.edition import Edition
 from diffcam.benchmark.external import External
 from diffcam.benchmark.grids import level_sweep, sample_grid, write_grids

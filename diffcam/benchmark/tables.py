@@ -7,19 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.results import Results
 from diffcam.grid import SUBTASKS
-from diffcam.metrics import (
-    CLIPI,
-    CLIPIQA,
-    LPIPS,
-    MAE,
-    PSNR,
-    LVCorr,
-    Row,
-    SampleMetric,
-    Table,
-    estimate,
-    subtask_table,
-)
+from diffcam.metrics import CLIPI, CLIPIQA, LPIPS, MAE, PSNR, LVCorr, Row, SampleMetric, Table, estimate, subtask_table
 from diffcam.metrics.table import NONE, format_estimate, format_missing, format_number, heading
 
 QUOTED = "(paper)"

@@ -38,12 +38,7 @@ class SampleOrder:
     """
 
     def __init__(
-        self,
-        entries: Sequence[SceneEntry],
-        seed: int,
-        mixture: Mixture,
-        global_batch: int,
-        shuffle_shards: int = 16,
+        self, entries: Sequence[SceneEntry], seed: int, mixture: Mixture, global_batch: int, shuffle_shards: int = 16
     ) -> None:
         if not entries:
             raise DiffcamError("the training shards hold no scene")

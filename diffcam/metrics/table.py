@@ -142,11 +142,7 @@ def heading(metric: SampleMetric) -> str:
 
 
 def subtask_table(
-    rows: Sequence[Row],
-    metrics: Sequence[SampleMetric],
-    missing: Mapping[str, str],
-    title: str,
-    interval: bool = False,
+    rows: Sequence[Row], metrics: Sequence[SampleMetric], missing: Mapping[str, str], title: str, interval: bool = False
 ) -> Table:
     """The table that a test ends with: one row a sub-task and method, one column a metric.
 
