@@ -20,37 +20,9 @@ from diffcam.benchmark.run import run_method
 from diffcam.benchmark.tables import paper_table, result_tables
 from diffcam.benchmark.two_stage import Deblur, DeblurOnly, Restormer, SingleKernel, TwoStage
 
-__all__ = [
-    "Copy",
-    "Deblur",
-    "DeblurOnly",
-    "DepthRenderer",
-    "Edition",
-    "ErrorProfile",
-    "External",
-    "GroundTruth",
-    "ImageEditing",
-    "ImperfectDepth",
-    "LayeredDeconvolution",
-    "Method",
-    "NotAvailableError",
-    "OracleDeconvolution",
-    "Refocuser",
-    "Restoration",
-    "Restormer",
-    "Results",
-    "RichardsonLucy",
-    "SingleKernel",
-    "TwoStage",
-    "Wiener",
-    "edge_distance",
-    "error_by_edge_distance",
-    "level_sweep",
-    "paper_table",
-    "read_results",
-    "result_tables",
-    "run_method",
-    "sample_grid",
-    "worst_samples",
-    "write_grids",
-]
+__all__ = ["Copy", "Deblur", "DeblurOnly", "DepthRenderer", "Edition", "ErrorProfile", "External", "GroundTruth"]
+__all__ += ["ImageEditing", "ImperfectDepth", "LayeredDeconvolution", "Method", "NotAvailableError"]
+__all__ += ["OracleDeconvolution", "Refocuser", "Restoration", "Restormer", "Results", "RichardsonLucy"]
+__all__ += ["SingleKernel", "TwoStage", "Wiener", "edge_distance", "error_by_edge_distance", "level_sweep"]
+__all__ += ["paper_table", "read_results", "result_tables", "run_method", "sample_grid", "worst_samples"]
+__all__ += ["write_grids"]

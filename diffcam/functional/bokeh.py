@@ -1,4 +1,4 @@
-"""The classical bokeh renderer in plain torch: the reference that every faster implementation is tested against.
+"""The bokeh renderer in plain torch: the reference that every faster implementation is tested against.
 
 Shapes: B images, 3 channels, H rows, W columns. Radii are float pixels and are never rounded.
 """
@@ -187,24 +187,13 @@ Scatter = Callable[[Tensor, Tensor, Tensor, Aperture], tuple[Tensor, Tensor]]
 """Type of :func:`scatter_discs` and of its faster implementations."""
 
 
-def render_classical(
-    image_B3HW: Tensor,
-    disparity_B1HW: Tensor,
-    focus_disparity_B: Tensor,
-    bokeh_B: Tensor,
-    gamma: float,
-    aperture: Aperture | None,
-    highlights: bool,
-    scatter: Scatter,
-) -> Tensor:
-    """The classical renderer with a given ``scatter``; other arguments as in :func:`render_bokeh_reference`."""
-    radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
-    if highlights:
-        image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
-    light_B3HW, strength_B1HW = display_to_linear(image_B3HW, gamma), disc_strength(radius_B1HW)
-    light_sum, weight_sum = scatter(light_B3HW, radius_B1HW, strength_B1HW, aperture or Aperture())
-    result_B3HW = linear_to_display(light_sum / weight_sum, gamma)
-    return result_B3HW.clamp_max(1) if highlights else result_B3HW
+def average_discs(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture, scatter: Scatter) -> Tensor:
+    """Light at each pixel as the mean of the discs that reach it, near or far: BokehMe's classical renderer.
+
+    Arguments and result as :func:`diffcam.functional.occlusion.composite_layers`.
+    """
+    light_sum, weight_sum = scatter(light_B3HW, radius_B1HW, disc_strength(radius_B1HW), aperture)
+    return light_sum / weight_sum
 
 
 def render_bokeh_reference(
@@ -215,8 +204,10 @@ def render_bokeh_reference(
     gamma: float = PAPER_GAMMA,
     aperture: Aperture | None = None,
     highlights: bool = False,
+    spread: Callable[[Tensor, Tensor, Aperture, Scatter], Tensor] = average_discs,
+    scatter: Scatter = scatter_discs,
 ) -> Tensor:
-    """Blur an all-in-focus image as the classical renderer of BokehMe does; O(pixels * radius^2).
+    """Blur an all-in-focus image; O(pixels * radius^2).
 
     Args:
         image_B3HW: Display values in [0, 1], float.
@@ -226,6 +217,8 @@ def render_bokeh_reference(
         gamma: 1 to 5; light is ``image ** gamma``.
         aperture: Shape of the opening; None is round.
         highlights: Brighten what is bright and out of focus first; the result is clipped to 1 then.
+        spread: :func:`average_discs`, or ``functional.occlusion.composite_layers`` with near surfaces before far ones.
+        scatter: :func:`scatter_discs` or a faster implementation.
 
     Returns:
         Display values in [0, 1], ``(B, 3, H, W)``.
@@ -240,6 +233,9 @@ def render_bokeh_reference(
         tensor([[0.0000, 0.2500, 0.5000, 0.2500, 0.0000]])
     """
     check_bokeh_inputs(image_B3HW, disparity_B1HW, focus_disparity_B, bokeh_B, gamma)
-    return render_classical(
-        image_B3HW, disparity_B1HW, focus_disparity_B, bokeh_B, gamma, aperture, highlights, scatter_discs
-    )
+    radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
+    if highlights:
+        image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
+    light_B3HW = spread(display_to_linear(image_B3HW, gamma), radius_B1HW, aperture or Aperture(), scatter)
+    result_B3HW = linear_to_display(light_B3HW, gamma)
+    return result_B3HW.clamp_max(1) if highlights else result_B3HW

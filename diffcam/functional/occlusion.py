@@ -22,16 +22,7 @@ import torch
 from torch import Tensor
 
 from diffcam.camera import Aperture
-from diffcam.functional.bokeh import (
-    Scatter,
-    boost_highlights,
-    cat_eye_shift,
-    defocus_radius,
-    display_to_linear,
-    linear_to_display,
-    polygon_ratio,
-    scatter_discs,
-)
+from diffcam.functional.bokeh import Scatter, cat_eye_shift, polygon_ratio
 from diffcam.functional.disc import EDGE_SLOPE, soft_edge
 
 MAX_LAYERS = 16
@@ -148,6 +139,8 @@ def hidden_surface(light_B3HW: Tensor, radius_B1HW: Tensor) -> tuple[Tensor, Ten
 def composite_layers(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture, scatter: Scatter) -> Tensor:
     """Spread the light layer by layer and composite the layers from near to far.
 
+    A pixel whose coverages add up to less than 1 is divided by their sum.
+
     Args:
         light_B3HW: Linear light as seen through the centre of the lens.
         radius_B1HW: Signed radius in pixels.
@@ -182,26 +175,3 @@ def composite_layers(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture
         result = result + light_sum * (covered / opacity.clamp_min(1e-12))
         still_open = still_open - covered
     return result / (1 - still_open)
-
-
-def render_occlusion(
-    image_B3HW: Tensor,
-    disparity_B1HW: Tensor,
-    focus_disparity_B: Tensor,
-    bokeh_B: Tensor,
-    gamma: float,
-    aperture: Aperture | None,
-    highlights: bool,
-    scatter: Scatter = scatter_discs,
-) -> Tensor:
-    """Blur an all-in-focus image with near surfaces in front of far ones.
-
-    Arguments, result and errors as ``functional.bokeh.render_bokeh_reference``; a pixel whose coverages add up to less
-    than 1 is divided by their sum.
-    """
-    radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
-    if highlights:
-        image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
-    light_B3HW = composite_layers(display_to_linear(image_B3HW, gamma), radius_B1HW, aperture or Aperture(), scatter)
-    result_B3HW = linear_to_display(light_B3HW, gamma)
-    return result_B3HW.clamp_max(1) if highlights else result_B3HW
