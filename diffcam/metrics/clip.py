@@ -99,11 +99,7 @@ class ClipMetric(SampleMetric):
         self.model: Any = None
 
     def prepare(self) -> None:
-        """Load the model once.
-
-        Raises:
-            MissingWeightsError: If the weights cannot be had.
-        """
+        """Load the model once."""
         if self.model is None:
             self.model = load_clip(self.architecture, self.weights)
 
@@ -144,11 +140,7 @@ class CLIPIQA(ClipMetric):
         self.anchors_2D: Tensor | None = None
 
     def prepare(self) -> None:
-        """Load the model and embed the two prompts, once.
-
-        Raises:
-            MissingWeightsError: If the weights cannot be had.
-        """
+        """Load the model and embed the two prompts, once."""
         import open_clip
 
         super().prepare()

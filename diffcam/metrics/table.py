@@ -164,17 +164,16 @@ def subtask_table(
             chosen = [row for row in rows if row.method == method and subtask in (row.subtask, "all")]
             if not chosen or (subtask == "all" and {row.subtask for row in chosen} != {*present, *others}):
                 continue
-            cells = [_cell(chosen, metric, subtask, missing, interval) for metric in metrics]
+            cells = []
+            for metric in metrics:
+                if metric.column in missing:
+                    cells.append("n/a")
+                elif metric.subtasks is not None and subtask not in metric.subtasks:
+                    cells.append(NONE)
+                else:
+                    cells.append(format_estimate(estimate(chosen, metric), metric.digits, interval))
             lines.append((subtask.replace("_", " "), method, str(len(chosen)), *cells))
     notes = [metric.note for metric in metrics if metric.note and metric.column not in missing]
     notes += [format_missing(metric.label, missing[metric.column]) for metric in metrics if metric.column in missing]
     header = ("sub-task", "method", "samples", *(heading(metric) for metric in metrics))
     return Table(title, header, tuple(lines), tuple(notes))
-
-
-def _cell(rows: Sequence[Row], metric: SampleMetric, subtask: str, missing: Mapping[str, str], interval: bool) -> str:
-    if metric.column in missing:
-        return "n/a"
-    if metric.subtasks is not None and subtask not in metric.subtasks:
-        return NONE
-    return format_estimate(estimate(rows, metric), metric.digits, interval)
