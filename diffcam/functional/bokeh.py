@@ -26,11 +26,7 @@ embedded model and the open benchmark."""
 def check_bokeh_inputs(
     image_B3HW: Tensor, disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: Tensor, gamma: float
 ) -> None:
-    """Check the arguments that all renderers share.
-
-    Raises:
-        ValueError: If a shape, a dtype or a number does not fit.
-    """
+    """Raise a ValueError if a shape, a dtype or a number of the arguments that all renderers share does not fit."""
     if image_B3HW.dim() != 4 or image_B3HW.shape[1] != 3 or not image_B3HW.is_floating_point():
         raise ValueError(f"image must be a (B, 3, H, W) float tensor, got {image_B3HW.dtype} {tuple(image_B3HW.shape)}")
     batch, _, height, width = image_B3HW.shape
@@ -48,13 +44,7 @@ def check_bokeh_inputs(
 def defocus_radius(disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: Tensor) -> Tensor:
     """Signed blur radius in pixels, positive in front of the focus plane (paper eq. 7).
 
-    Args:
-        disparity_B1HW: Disparity, 0 farthest, 1 nearest.
-        focus_disparity_B: Disparity in focus.
-        bokeh_B: Pixels of radius per unit of disparity, at least 0.
-
-    Returns:
-        ``bokeh * (disparity - focus_disparity)``, ``(B, 1, H, W)``.
+    It is ``bokeh * (disparity - focus_disparity)``, with ``bokeh`` in pixels per unit of disparity.
 
     Raises:
         ValueError: If a radius is not finite or ``bokeh`` is negative.
@@ -75,13 +65,7 @@ def defocus_radius(disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: T
 def boost_highlights(image_B3HW: Tensor, disparity_B1HW: Tensor, focus_disparity_B: Tensor) -> Tensor:
     """Brighten what is bright and out of focus by up to 40 %, to imitate clipped highlights (BokehMe's formula).
 
-    Args:
-        image_B3HW: Display values in [0, 1].
-        disparity_B1HW: Disparity in [0, 1].
-        focus_disparity_B: Disparity in focus.
-
-    Returns:
-        ``image * (1 + 0.4 m1 m2)``; m1 is on away from the focus plane, m2 above 220/255 in each channel.
+    It is ``image * (1 + 0.4 m1 m2)``; m1 is on away from the focus plane, m2 above 220/255 in each channel.
 
     Examples:
         >>> white, near = torch.ones(1, 3, 1, 1), torch.ones(1, 1, 1, 1)
@@ -129,11 +113,8 @@ def cat_eye_shift(radius_B1HW: Tensor, cat_eye: float) -> tuple[Tensor, Tensor]:
     is upside down, and outward in front of it.
 
     Args:
-        radius_B1HW: Signed radius, positive in front of the focus plane.
+        radius_B1HW: Signed radius in pixels; so are the displacements in y and in x.
         cat_eye: 0 (no cut) to 1 (the displacement in a corner is the radius).
-
-    Returns:
-        Displacement in y and in x, pixels, each ``(B, 1, H, W)``.
     """
     height, width = radius_B1HW.shape[-2:]
     half_diagonal = math.hypot(height, width) / 2
@@ -154,7 +135,6 @@ def scatter_discs(
         light_BCHW: Linear light.
         radius_B1HW: Signed radius in pixels.
         strength_B1HW: Weight inside the disc; 0 for a source that is left out.
-        aperture: Shape of the opening.
 
     Returns:
         Sum of weighted light ``(B, C, H, W)`` and sum of weights ``(B, 1, H, W)``.

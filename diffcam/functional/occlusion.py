@@ -35,12 +35,7 @@ OUTLINE_STEP = 2.0
 def disc_weight(radius_B1HW: Tensor, aperture: Aperture) -> Tensor:
     """Sum of a disc's soft weights over the pixels; its inverse is the strength with which opacities add up to 1.
 
-    Args:
-        radius_B1HW: Signed radius in pixels.
-        aperture: Shape of the opening.
-
-    Returns:
-        ``(B, 1, H, W)``; below 8 pixels of radius the sum over the pixel grid, above the area of the soft disc.
+    Below 8 pixels of radius it is the sum over the pixel grid, above the area of the soft disc.
     """
     size, steps, tabled = radius_B1HW.abs(), 64, 8
     radius_R11 = torch.arange(tabled * steps + 1, dtype=torch.float64)[:, None, None] / steps
@@ -63,11 +58,7 @@ def disc_weight(radius_B1HW: Tensor, aperture: Aperture) -> Tensor:
 
 
 def inside_share(size_B: Tensor, length: int) -> Tensor:
-    """Share of a disc of radius ``size`` inside a strip ``length`` pixels wide, by the pixel of its centre.
-
-    Returns:
-        ``(B, length)``.
-    """
+    """Share of a disc of radius ``size`` in a strip ``length`` pixels wide, by its centre's pixel; ``(B, length)``."""
     centre = torch.arange(length, dtype=size_B.dtype, device=size_B.device) + 0.5
     t = torch.stack([centre, length - centre])[:, None] / size_B.clamp_min(0.5)[:, None]
     t = t.clamp_max(1)

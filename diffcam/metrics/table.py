@@ -152,7 +152,6 @@ def subtask_table(
         rows: Scores of one or more methods.
         metrics: The columns.
         missing: Reasons of the metrics that could not be computed, by column.
-        title: Heading of the table.
         interval: Whether to print bootstrap intervals.
     """
     methods = list(dict.fromkeys(row.method for row in rows))
