@@ -89,13 +89,13 @@ class SampleOrder:
             # Shards are shuffled, then scenes within groups of shards.
             generator = derived_generator("permutation", self._seed, self._kinds[kind], epoch)
             shards: dict[str, list[int]] = {}
-            for number, entry in enumerate(entries):
-                shards.setdefault(entry.shard, []).append(number)
+            for place, entry in enumerate(entries):
+                shards.setdefault(entry.shard, []).append(place)
             blocks = list(shards.values())
             blocks = [blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()]
             order: list[int] = []
             for start in range(0, len(blocks), self._shuffle_shards):
-                mixed = [number for block in blocks[start : start + self._shuffle_shards] for number in block]
+                mixed = [place for block in blocks[start : start + self._shuffle_shards] for place in block]
                 order += [mixed[i] for i in torch.randperm(len(mixed), generator=generator).tolist()]
             self._permutations[kind, epoch] = order
         return entries[self._permutations[kind, epoch][position]]

@@ -138,7 +138,8 @@ class BlurRadiusError(SampleMetric):
 class RelativeBlurError(BlurRadiusError):
     """Distance of the shown from the asked blur radius as a share of the asked one, where that is two pixels or more.
 
-    Arguments as for :class:`BlurRadiusError`.
+    Args:
+        gamma: Of the light in which blur is an average; the benchmark renderer's.
     """
 
     column, label, digits = "blur_error_relative", "Relative blur error", 3
