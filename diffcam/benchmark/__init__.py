@@ -1,13 +1,7 @@
 """The benchmark: editions of samples, the methods that are compared on them, and the tables."""
 
 from diffcam.benchmark.analysis import ErrorProfile, edge_distance, error_by_edge_distance, worst_samples
-from diffcam.benchmark.deblurring import (
-    LayeredDeconvolution,
-    OracleDeconvolution,
-    Restoration,
-    RichardsonLucy,
-    Wiener,
-)
+from diffcam.benchmark.deblurring import LayeredDeconvolution, OracleDeconvolution, Restoration, RichardsonLucy, Wiener
 from diffcam.benchmark.edition import Edition
 from diffcam.benchmark.external import External
 from diffcam.benchmark.grids import level_sweep, sample_grid, write_grids
@@ -26,37 +20,9 @@ from diffcam.benchmark.run import run_method
 from diffcam.benchmark.tables import paper_table, result_tables
 from diffcam.benchmark.two_stage import Deblur, DeblurOnly, Restormer, SingleKernel, TwoStage
 
-__all__ = [
-    "Copy",
-    "Deblur",
-    "DeblurOnly",
-    "DepthRenderer",
-    "Edition",
-    "ErrorProfile",
-    "External",
-    "GroundTruth",
-    "ImageEditing",
-    "ImperfectDepth",
-    "LayeredDeconvolution",
-    "Method",
-    "NotAvailableError",
-    "OracleDeconvolution",
-    "Refocuser",
-    "Restoration",
-    "Restormer",
-    "Results",
-    "RichardsonLucy",
-    "SingleKernel",
-    "TwoStage",
-    "Wiener",
-    "edge_distance",
-    "error_by_edge_distance",
-    "level_sweep",
-    "paper_table",
-    "read_results",
-    "result_tables",
-    "run_method",
-    "sample_grid",
-    "worst_samples",
-    "write_grids",
-]
+__all__ = ["Copy", "Deblur", "DeblurOnly", "DepthRenderer", "Edition", "ErrorProfile", "External", "GroundTruth"]
+__all__ += ["ImageEditing", "ImperfectDepth", "LayeredDeconvolution", "Method", "NotAvailableError"]
+__all__ += ["OracleDeconvolution", "Refocuser", "Restoration", "Restormer", "Results", "RichardsonLucy"]
+__all__ += ["SingleKernel", "TwoStage", "Wiener", "edge_distance", "error_by_edge_distance", "level_sweep"]
+__all__ += ["paper_table", "read_results", "result_tables", "run_method", "sample_grid", "worst_samples"]
+__all__ += ["write_grids"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ class Restoration(ABC):
         """The same for a plane whose border may ring."""
 
 
+@dataclass(eq=False)
 class Wiener(Restoration):
     """Wiener filter of scikit-image.
 
@@ -50,8 +52,7 @@ class Wiener(Restoration):
         balance: Weight of smoothness against fidelity.
     """
 
-    def __init__(self, balance: float = 0.03) -> None:
-        self.balance = balance
+    balance: float = 0.03
 
     def restore(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         """See :class:`Restoration`."""
@@ -60,6 +61,7 @@ class Wiener(Restoration):
         return np.asarray(wiener(plane_HW, kernel, self.balance, clip=False))
 
 
+@dataclass(eq=False)
 class RichardsonLucy(Restoration):
     """Richardson-Lucy iterations of scikit-image.
 
@@ -67,8 +69,7 @@ class RichardsonLucy(Restoration):
         iterations: How many.
     """
 
-    def __init__(self, iterations: int = 10) -> None:
-        self.iterations = iterations
+    iterations: int = 10
 
     def restore(self, plane_HW: np.ndarray, kernel: np.ndarray) -> np.ndarray:
         """See :class:`Restoration`."""
@@ -115,18 +116,11 @@ class OracleDeconvolution(LayeredDeconvolution):
     note = "deconvolution told the radii of the reference's blur"
 
     def lens(self, sample: RefocusSample) -> tuple[np.ndarray, float, float]:
-        """The true disparity, plane and level.
-
-        Raises:
-            DiffcamError: If the benchmark does not tell them.
-        """
-        if (
-            sample.reference_blur is None
-            or sample.exact_disparity is None
-            or bool(sample.exact_disparity.isnan().any())
-        ):
+        """The true disparity, plane and level, where the benchmark tells them."""
+        exact, blur = sample.exact_disparity, sample.reference_blur
+        if blur is None or exact is None or bool(exact.isnan().any()):
             raise DiffcamError("the oracle needs a sample that says how its reference was blurred")
-        return sample.exact_disparity[0].numpy(), *sample.reference_blur
+        return exact[0].numpy(), *blur
 
 
 def deconvolve(
@@ -135,10 +129,7 @@ def deconvolve(
     """Deconvolve an image by layers of equal blur radius; between two layers, results are blended.
 
     Args:
-        image_3HW: Display values in [0, 1].
         radii_HW: Blur radius in pixels; below :data:`SHARP_RADIUS` pixels are kept.
-        restoration: Deconvolution by one kernel.
-        gamma: Light is ``image ** gamma``.
         step: Distance of the layers' radii in pixels.
     """
     light = display_to_linear(image_3HW, gamma).double().numpy()
@@ -161,10 +152,6 @@ def edge_radii(image_3HW: Tensor, gamma: float) -> tuple[tuple[np.ndarray, ...],
     An edge of Gaussian blur s, blurred once more by s0, loses the factor ``sqrt(1 + (s0 / s)^2)`` of its slope; a disc
     of radius r spreads as a Gaussian of ``s = r / 2``.
 
-    Args:
-        image_3HW: Display values in [0, 1].
-        gamma: Light is ``image ** gamma``.
-
     Returns:
         Rows and columns of the edges, and ``(n,)`` radii in pixels.
     """
@@ -186,13 +173,7 @@ def fit_plane_and_level(disparity_N: np.ndarray, radii_N: np.ndarray, unit: floa
     The fit is to :data:`EDGE_QUANTILE` of what is found: soft edges and shadows look more blurred than the lens made
     them, nothing looks less.
 
-    Args:
-        disparity_N: Disparity at the edges.
-        radii_N: Radii found there, pixels.
-        unit: Pixels per level.
-
-    Returns:
-        Plane in [0, 1] and level 0 to 20; level 0 where there is no edge.
+    ``unit`` is pixels per level. The plane lies in [0, 1], the level in 0 to 20; it is 0 where there is no edge.
     """
     planes, levels = np.linspace(0, 1, 21), np.arange(21.0)
     if len(radii_N) == 0:

@@ -64,11 +64,7 @@ class External(Method):
         self._answers: queue.Queue[str | None] = queue.Queue()
 
     def prepare(self, folder: Path) -> None:
-        """Remember where requests go; the program is started with the first.
-
-        Raises:
-            NotAvailableError: If there is no such program.
-        """
+        """Start the program; requests go to this folder."""
         self._folder = folder
         self._start()
 
@@ -77,14 +73,24 @@ class External(Method):
         return not self.subtasks or subtask in self.subtasks
 
     def __call__(self, sample: RefocusSample) -> Tensor:
-        """The program's answer.
-
-        Raises:
-            DiffcamError: If it failed, ended or did not answer in time.
-        """
+        """The program's answer; it is started anew where it ended."""
         request = self._folder / "requests" / f"{sample.index:06d}"
         write_request(request, sample)
-        answer = self._ask(request)
+        process = self._process if self._process is not None else self._start()
+        assert process.stdin is not None
+        log = self._folder / "log.txt"
+        try:
+            process.stdin.write(f"{request.resolve()}\n")
+            process.stdin.flush()
+            answer = self._answers.get(timeout=self.timeout)
+        except (OSError, queue.Empty) as error:
+            process.kill()
+            self.close()
+            waited = f"no answer in {self.timeout:g} s" if isinstance(error, queue.Empty) else "ended"
+            raise DiffcamError(f"{self._name}: {waited}; see {log}") from error
+        if answer is None:
+            self.close()
+            raise DiffcamError(f"{self._name}: ended without an answer; see {log}")
         output = request / "output.png"
         if answer != "done":
             raise DiffcamError(f"{self._name}: {answer.removeprefix('failed').strip() or 'failed without a reason'}")
@@ -127,23 +133,6 @@ class External(Method):
         self._answers = queue.Queue()
         threading.Thread(target=_listen, args=(self._process.stdout, self._answers), daemon=True).start()
         return self._process
-
-    def _ask(self, request: Path) -> str:
-        process = self._process if self._process is not None else self._start()
-        assert process.stdin is not None
-        try:
-            process.stdin.write(f"{request.resolve()}\n")
-            process.stdin.flush()
-            answer = self._answers.get(timeout=self.timeout)
-        except (OSError, queue.Empty) as error:
-            process.kill()
-            self.close()
-            waited = f"no answer in {self.timeout:g} s" if isinstance(error, queue.Empty) else "ended"
-            raise DiffcamError(f"{self._name}: {waited}; see {self._folder / 'log.txt'}") from error
-        if answer is None:
-            self.close()
-            raise DiffcamError(f"{self._name}: ended without an answer; see {self._folder / 'log.txt'}")
-        return answer
 
 
 def write_request(folder: Path, sample: RefocusSample) -> None:

@@ -48,11 +48,6 @@ class GlassRendering(BenchmarkRendering):
 def add_pane(image_3HW: Tensor, disparity_1HW: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Put a framed pane of glass before a scene.
 
-    Args:
-        image_3HW: Display values in [0, 1].
-        disparity_1HW: Disparity of the scene.
-        generator: Draws place and size.
-
     Returns:
         The picture with a faint reflection on the pane; the disparity of what is behind it, the frame's own where
         there is frame; and the disparity that is seen, the pane's throughout.

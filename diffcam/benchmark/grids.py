@@ -33,13 +33,7 @@ def write_grids(edition: Edition, results: Mapping[str, Results], folder: Path) 
 
     Scenes whose disparity map is wrong make one more, with the map (paper, figure 6).
 
-    Args:
-        edition: Where samples come from; at most :data:`GRID_SCENES` scenes are shown, spread over it.
-        results: Of the methods; those that keep no outputs are left out.
-        folder: Where the pictures go.
-
-    Returns:
-        Paths of the pictures.
+    At most :data:`GRID_SCENES` scenes are shown, spread over the edition; methods that keep no outputs are left out.
     """
     shown, every = with_outputs(results), edition.scenes()
     rows = min(GRID_SCENES, len(every))
@@ -66,13 +60,7 @@ def write_grids(edition: Edition, results: Mapping[str, Results], folder: Path) 
 def sample_grid(
     samples: Sequence[RefocusSample], columns: Sequence[str], results: Mapping[str, Results]
 ) -> Image.Image:
-    """Samples down and columns across.
-
-    Args:
-        samples: The samples.
-        columns: Names of methods or of :data:`SAMPLE_COLUMNS`.
-        results: Of the methods.
-    """
+    """Samples down and columns across, which are names of methods or of :data:`SAMPLE_COLUMNS`."""
     return draw_grid(columns, [[_cell(sample, name, results) for name in columns] for sample in samples])
 
 
@@ -85,13 +73,6 @@ def level_sweep(
     edition: Edition, results: Mapping[str, Results], path: Path, scene: str, methods: Sequence[str]
 ) -> Path:
     """A PNG of one scene's add-bokeh samples, levels across and methods down, as in the paper's figure 5.
-
-    Args:
-        edition: Where samples come from.
-        results: Of the methods.
-        path: The picture.
-        scene: Name of the scene.
-        methods: Which methods.
 
     Raises:
         DiffcamError: If the edition has no such scene.

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ STRENGTHS = ((5.0, "a slight"), (10.0, "a moderate"), (15.0, "a strong"), (float
 """Words for bokeh levels up to a limit, as the editor takes no number; chosen: quarters of the paper's 20 levels."""
 
 
+@dataclass(eq=False)
 class ImageEditing(Method):
     """Asks OpenAI's image editing to refocus, in words; only the key in ``OPENAI_API_KEY`` is needed.
 
@@ -49,39 +51,28 @@ class ImageEditing(Method):
     parallel = False
     without_effect = ("share", "budget", "price", "dry_run", "timeout", "note")
 
-    def __init__(
-        self,
-        model: str = "gpt-image-1",
-        share: float = 0.05,
-        budget: float = 5.0,
-        price: float = 0.04,
-        dry_run: bool = False,
-        base_url: str | None = None,
-        timeout: float = 180.0,
-    ) -> None:
-        if not 0 < share <= 1:
-            raise ValueError(f"share must lie in (0, 1], got {share}")
-        if price < 0 or budget < 0:
-            raise ValueError(f"price and budget must not be negative, got {price} and {budget}")
-        self.model = model
-        self.share = share
-        self.budget = budget
-        self.price = price
-        self.dry_run = dry_run
-        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL")
-        self.timeout = timeout
+    model: str = "gpt-image-1"
+    share: float = 0.05
+    budget: float = 5.0
+    price: float = 0.04
+    dry_run: bool = False
+    base_url: str | None = None
+    timeout: float = 180.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must lie in (0, 1], got {self.share}")
+        if self.price < 0 or self.budget < 0:
+            raise ValueError(f"price and budget must not be negative, got {self.price} and {self.budget}")
+        self.base_url = self.base_url or os.environ.get("OPENAI_BASE_URL")
         server = f" at {self.base_url}" if self.base_url else ""
-        self.note = self._described = f"{model}{server}, prompted in words, {share:.0%} of the samples"
+        self.note = self._described = f"{self.model}{server}, prompted in words, {self.share:.0%} of the samples"
         self._folder = Path()
         self._prompts: list[str] = []
         self._client: Any = None
 
     def prepare(self, folder: Path) -> None:
-        """Make the client.
-
-        Raises:
-            NotAvailableError: If the client is not installed or has no key.
-        """
+        """Make the client."""
         self._folder = folder
         if self.dry_run:
             self._prompts = []
@@ -103,11 +94,7 @@ class ImageEditing(Method):
         return drawn < self.share * 2**64
 
     def __call__(self, sample: RefocusSample) -> Tensor:
-        """The editor's picture, brought to the reference's frame.
-
-        Raises:
-            DiffcamError: If the budget is spent, the API failed, or this is a dry run.
-        """
+        """The editor's picture, brought to the reference's frame; a dry run counts as a failure."""
         text = prompt(sample.subtask, sample.cameras[0])
         if self.dry_run:
             self._prompts.append(f"{sample.index}\t{text}\n")
@@ -145,8 +132,8 @@ class ImageEditing(Method):
         if self._prompts:
             (self._folder / "prompts.txt").write_text("".join(self._prompts), encoding="utf-8")
             count = len(self._prompts)
-            requests = "1 request" if count == 1 else f"{count} requests"
-            self.note = f"{self._described}; dry run: {requests}, {count * self.price:.2f} USD"
+            cost = f"{count} request{'s' if count > 1 else ''}, {count * self.price:.2f} USD"
+            self.note = f"{self._described}; dry run: {cost}"
 
     def spent(self) -> float:
         """US dollars that all runs on this folder have cost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -112,6 +112,7 @@ class DepthRenderer(Method):
         return render_target(self.renderer, sample.reference, sample)
 
 
+@dataclass(eq=False)
 class Refocuser(Method):
     """A diffcam model behind :class:`diffcam.pipeline.RefocusPipeline`.
 
@@ -125,20 +126,14 @@ class Refocuser(Method):
 
     without_effect = ("device", "parallel")
 
-    def __init__(
-        self,
-        source: str = "diffcam-tiny",
-        adapter: str | None = None,
-        steps: int = 8,
-        seed: int = 0,
-        device: str = "cpu",
-    ) -> None:
-        self.source = source
-        self.adapter = adapter
-        self.steps = steps
-        self.seed = seed
-        self.device = device
-        self.parallel = device == "cpu"  # several processes would crowd a GPU
+    source: str = "diffcam-tiny"
+    adapter: str | None = None
+    steps: int = 8
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        self.parallel = self.device == "cpu"  # several processes would crowd a GPU
         self._pipeline: RefocusPipeline | None = None
         self._opened: tuple[RefocusSample, PhotoSession] | None = None
 
@@ -148,11 +143,7 @@ class Refocuser(Method):
         return files_sha256(sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")]))
 
     def prepare(self, folder: Path) -> None:
-        """Load the pipeline.
-
-        Raises:
-            NotAvailableError: If the model cannot be had.
-        """
+        """Load the pipeline."""
         try:
             self._pipeline = RefocusPipeline.from_pretrained(self.source, adapter=self.adapter)
         except DiffcamError as error:

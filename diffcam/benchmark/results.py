@@ -77,8 +77,7 @@ class Results:
             DiffcamError: If the folder holds results of other settings.
         """
         settings = json.loads(json.dumps(settings))
-        held = {name: self.record.get(name) for name in settings}
-        differing = ", ".join(name for name in settings if not _continues(settings[name], held[name]))
+        differing = ", ".join(name for name in settings if not _continues(settings[name], self.record.get(name)))
         if self.record and differing:
             if not force:
                 raise DiffcamError(

@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +24,23 @@ Outcome = tuple[list[Row], dict[int, str]]
 """What became of a scene: rows of its finished samples, and by number why the others failed."""
 
 
+@dataclass(eq=False)
 class SceneWorker:
     """Makes and scores the outputs of one method, a scene at a time.
 
     Args:
-        name: Of the method.
         method: The method.
         edition: Where samples come from.
-        metrics: What is computed.
-        folder: The method's folder of results.
+        scores: Computes the metrics.
+        results: Keeps the outputs, under the method's name.
+        prepared: Whether the method is; each process prepares its own.
     """
 
-    def __init__(
-        self, name: str, method: Method, edition: Edition, metrics: Sequence[SampleMetric], folder: Path
-    ) -> None:
-        self.name = name
-        self.method = method
-        self.edition = edition
-        self.scores = Scores(metrics)
-        self.results = Results(folder)
-        self._prepared = False
+    method: Method
+    edition: Edition
+    scores: Scores
+    results: Results
+    prepared: bool = False
 
     def __call__(self, numbers: Sequence[int]) -> Outcome:
         """Make (unless they are kept already) and score the outputs for some samples of one scene.
@@ -61,15 +59,15 @@ class SceneWorker:
             except DiffcamError as error:
                 failures[number] = " ".join(str(error).split())
             else:
-                self.scores.update(self.name, collate([sample]), output_3HW[None])
+                self.scores.update(self.results.name, collate([sample]), output_3HW[None])
         return self.scores.compute() if self.scores.update_called else [], failures
 
     def _output(self, sample: RefocusSample) -> Tensor:
         output = self.results.load_output(sample.index) if self.method.keeps_outputs else None
         if output is None:
-            if not self._prepared:  # not before it is needed: scoring kept outputs anew asks for no weights
+            if not self.prepared:  # not before it is needed: scoring kept outputs anew asks for no weights
                 self.method.prepare(self.results.folder)
-                self._prepared = True
+                self.prepared = True
             output = self.method(sample)
             if output.shape != sample.reference.shape:
                 raise DiffcamError(
@@ -117,7 +115,7 @@ def run_method(
     weights = method.fingerprint() or results.record.get("weights", "")  # outputs stay good where weights are gone
     settings = {"edition": edition.identity(), "method": describe(method), "weights": weights}
     results.open(settings, force, order=order)
-    worker = SceneWorker(name, method, edition, metrics, folder / name)
+    worker = SceneWorker(method, edition, Scores(metrics), results)
     columns = {metric.column for metric in worker.scores.available}
     done = {number for number, row in results.rows.items() if columns <= set(row.scores)}
     waiting = []

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Generator, Tensor
+from torch import Generator
 
 from diffcam.camera import Camera, focus_pixel
 from diffcam.data.randomness import derived_generator
@@ -67,17 +67,7 @@ def cut_square(scene: Scene, size: int) -> Scene:
 
 
 def place_samples(scene: Scene, cut: Scene, given: Mapping[str, Any], generator: Generator) -> Scene:
-    """The cut scene with samples at given points; what is not given is drawn.
-
-    Args:
-        scene: The whole scene, whose fractions the points are.
-        cut: What is shown of it.
-        given: Entry of a points file.
-        generator: Of the draws.
-
-    Raises:
-        DiffcamError: If a point lies outside of what is shown.
-    """
+    """The cut scene with samples at points of the whole one, as a points file gives them; what is missing is drawn."""
     drawn = draw_benchmark_samples(cut, generator)
     refocus: Sequence[Variant] = drawn.variants[:2]
     added: Sequence[Variant] = drawn.variants[2:]
@@ -121,19 +111,13 @@ def read_points(path: Path) -> dict[str, Any]:
 
 def _rendition(scene: Scene, cut: Scene, focus: tuple[float, float], level: float) -> Variant:
     """A rendition focused at a point of the whole scene, as the cut shows it."""
-    window = centred_window(_size(scene.image), _size(cut.image))
-    inside = (
-        window.left <= focus[0] * scene.image.shape[2] <= window.left + window.width
-        and window.top <= focus[1] * scene.image.shape[1] <= window.top + window.height
-    )
-    if not inside:
+    (height, width), (tall, wide) = scene.image.shape[1:], cut.image.shape[1:]
+    window = centred_window((height, width), (tall, wide))
+    x, y = focus[0] * width - window.left, focus[1] * height - window.top
+    if not (0 <= x <= window.width and 0 <= y <= window.height):
         raise DiffcamError(
             f"{scene.metadata.get('photo', scene.key)}: the focus point {focus} lies outside of the central square"
         )
     point = window.locate(focus)
-    row, column = focus_pixel(point, *_size(cut.disparity))
+    row, column = focus_pixel(point, tall, wide)
     return Variant(Camera(point, level), float(cut.disparity[0, row, column]))
-
-
-def _size(image_CHW: Tensor) -> tuple[int, int]:
-    return image_CHW.shape[1], image_CHW.shape[2]

@@ -44,16 +44,7 @@ class Setup:
     methods: dict[str, Method]
 
     def edition(self, shards: Sequence[str] | None, resolution: int | None, depth: str) -> Edition:
-        """The edition, with what the command line changes.
-
-        Args:
-            shards: Other shards.
-            resolution: Another side.
-            depth: Key of :data:`DEPTHS`.
-
-        Raises:
-            DiffcamError: If the depth is unknown.
-        """
+        """The edition, with what the command line changes; ``depth`` is a key of :data:`DEPTHS`."""
         if depth not in DEPTHS:
             raise DiffcamError(f"--depth {depth}: must be one of {', '.join(DEPTHS)}")
         return Edition(

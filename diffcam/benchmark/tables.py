@@ -7,19 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.results import Results
 from diffcam.grid import SUBTASKS
-from diffcam.metrics import (
-    CLIPI,
-    CLIPIQA,
-    LPIPS,
-    MAE,
-    PSNR,
-    LVCorr,
-    Row,
-    SampleMetric,
-    Table,
-    estimate,
-    subtask_table,
-)
+from diffcam.metrics import CLIPI, CLIPIQA, LPIPS, MAE, PSNR, LVCorr, Row, SampleMetric, Table, estimate, subtask_table
 from diffcam.metrics.table import NONE, format_estimate, format_missing, format_number, heading
 
 QUOTED = "(paper)"
@@ -39,8 +27,6 @@ def result_tables(
 
     Args:
         results: By method.
-        metrics: Metrics to print.
-        title: Heading.
         interval: Whether to print bootstrap intervals.
     """
     rows = [row for one in results.values() for row in one.rows.values()]
@@ -109,15 +95,24 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
     named = [(row.label, row.run) for row in layout.rows if row.run] or [(name, name) for name in results]
     runs = {name: results[name] for _, name in named if name in results}
     rows = {name: _rows(one, {subtask for subtask, _ in columns}) for name, one in runs.items()}
-    lines = [
-        (label, name, *(_cell(rows[name], subtask, m, missing, interval) for subtask, m in columns))
-        for label, name in named
-        if rows.get(name)
-    ]
+    lines = []
+    for label, name in named:
+        if name not in rows or not rows[name]:
+            continue
+        subtasks, cells = {row.subtask for row in rows[name]}, []
+        for subtask, m in columns:
+            chosen = [row for row in rows[name] if subtask in (row.subtask, "all")]
+            if m.column in missing:
+                cells.append("n/a")
+            elif subtask == "all" and not subtasks.issuperset(SUBTASKS):
+                cells.append(NONE)
+            else:
+                cells.append(format_estimate(estimate(chosen, m), m.digits, interval))
+        lines.append((label, name, *cells))
     for row in layout.rows:
         if row.figures:
             figures = zip(row.figures, columns, strict=True)
-            cells = (NONE if figure is None else format_number(figure, m.digits) for figure, (_, m) in figures)
+            cells = [NONE if figure is None else format_number(figure, m.digits) for figure, (_, m) in figures]
             lines.append((row.label, QUOTED, *cells))
     notes = [f"{QUOTED}: printed in the paper, measured on its own benchmark, which is not public"]
     notes += [metric.note for metric in {m.column: m for _, m in columns}.values() if metric.note]
@@ -131,15 +126,6 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
 def _rows(one: Results, subtasks: Set[str]) -> list[Row]:
     """A run's rows of some sub-tasks."""
     return [row for row in one.rows.values() if "all" in subtasks or row.subtask in subtasks]
-
-
-def _cell(rows: Sequence[Row], subtask: str, metric: SampleMetric, missing: Mapping[str, str], interval: bool) -> str:
-    if metric.column in missing:
-        return "n/a"
-    if subtask == "all" and not {row.subtask for row in rows}.issuperset(SUBTASKS):
-        return NONE
-    chosen = [row for row in rows if subtask in (row.subtask, "all")]
-    return format_estimate(estimate(chosen, metric), metric.digits, interval)
 
 
 def _missing(results: Mapping[str, Results]) -> dict[str, str]:

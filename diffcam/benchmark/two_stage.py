@@ -85,11 +85,7 @@ class Restormer(Deblur):
         return files_sha256([self.weights])
 
     def prepare(self) -> None:
-        """Load the network.
-
-        Raises:
-            NotAvailableError: If spandrel is not installed, or the file is missing or no such network's.
-        """
+        """Load the network, which needs spandrel."""
         if self._network is not None:
             return
         try:

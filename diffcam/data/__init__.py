@@ -23,38 +23,11 @@ from diffcam.data.shards import SceneEntry, ShardIndex, index_shard, read_shard,
 if TYPE_CHECKING:
     from diffcam.data.datamodule import RefocusDataModule
 
-__all__ = [
-    "BokehRenderer",
-    "ContinuousPairing",
-    "DepthDropout",
-    "EqualThenLinear",
-    "GaussianNoise",
-    "GridPairing",
-    "Mixture",
-    "OneOf",
-    "Pairing",
-    "Perturbation",
-    "Proportional",
-    "RandomMasking",
-    "RandomRectangle",
-    "RefocusBatch",
-    "RefocusDataModule",
-    "RefocusSample",
-    "Sample",
-    "Scene",
-    "SceneEntry",
-    "Sequential",
-    "ShardIndex",
-    "SingleKind",
-    "StoredPairing",
-    "Variant",
-    "collate",
-    "decode_scene",
-    "encode_scene",
-    "index_shard",
-    "read_shard",
-    "write_shard",
-]
+__all__ = ["BokehRenderer", "ContinuousPairing", "DepthDropout", "EqualThenLinear", "GaussianNoise", "GridPairing"]
+__all__ += ["Mixture", "OneOf", "Pairing", "Perturbation", "Proportional", "RandomMasking", "RandomRectangle"]
+__all__ += ["RefocusBatch", "RefocusDataModule", "RefocusSample", "Sample", "Scene", "SceneEntry", "Sequential"]
+__all__ += ["ShardIndex", "SingleKind", "StoredPairing", "Variant", "collate", "decode_scene", "encode_scene"]
+__all__ += ["index_shard", "read_shard", "write_shard"]
 
 
 def __getattr__(name: str) -> Any:

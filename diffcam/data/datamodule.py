@@ -100,12 +100,13 @@ class RefocusDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
-        _check_positive(
-            height=height, width=width, batch_size=batch_size, eval_batch_size=eval_batch_size,
-            samples_per_epoch=1 if samples_per_epoch is None else samples_per_epoch,
-            global_batch=1 if global_batch is None else global_batch,
-            val_samples_per_scene=val_samples_per_scene, shuffle_shards=shuffle_shards,
-        )  # fmt: skip
+        for name, number in {
+            "height": height, "width": width, "batch_size": batch_size, "eval_batch_size": eval_batch_size,
+            "samples_per_epoch": samples_per_epoch, "global_batch": global_batch,
+            "val_samples_per_scene": val_samples_per_scene, "shuffle_shards": shuffle_shards,
+        }.items():  # fmt: skip
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
         if num_workers < 0:
             raise ValueError(f"num_workers must not be negative, got {num_workers}")
         if not 0.0 <= max_damaged_share <= 1.0:
@@ -237,9 +238,3 @@ class RefocusDataModule(lightning.LightningDataModule):
             return 0
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
         return int(progress.processed)
-
-
-def _check_positive(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")

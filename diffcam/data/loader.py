@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ class SampleLoader(DataLoader[RefocusSample]):
             yield from batches
 
 
+@dataclass(eq=False)
 class StreamLoader:
     """Training batches without end, starting with the batch after the last one trained on.
 
@@ -46,42 +48,30 @@ class StreamLoader:
         options: Further arguments of ``DataLoader``, see :func:`worker_options`.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset[RefocusSample],
-        batch_size: int,
-        length: int,
-        position: Callable[[], int],
-        identity: Mapping[str, int | str],
-        rank: int = 0,
-        world_size: int = 1,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._dataset = dataset
-        self._batch_size = batch_size
-        self._length = length
-        self._position = position
-        self._identity = dict(identity)
-        self._rank = rank
-        self._world_size = world_size
-        self._options = dict(options or {})
+    dataset: Dataset[RefocusSample]
+    batch_size: int
+    length: int
+    position: Callable[[], int]
+    identity: Mapping[str, int | str]
+    rank: int = 0
+    world_size: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
         # Lightning looks for a multiprocess iterator under this name when it shuts workers down.
         self._iterator: Iterator[RefocusBatch] | None = None
         self._next_batch = 0
 
     def __len__(self) -> int:
-        return self._length
+        return self.length
 
     def __iter__(self) -> StreamLoader:
-        position = self._position()
+        position = self.position()
         if self._iterator is None or self._next_batch != position:
-            first = (position * self._world_size + self._rank) * self._batch_size
-            starts = itertools.count(first, self._world_size * self._batch_size)
-            batches = (list(range(start, start + self._batch_size)) for start in starts)
-            loader: DataLoader[RefocusSample] = DataLoader(
-                self._dataset, batch_sampler=batches, collate_fn=collate, **self._options
-            )
-            self._iterator = iter(loader)
+            first = (position * self.world_size + self.rank) * self.batch_size
+            starts = itertools.count(first, self.world_size * self.batch_size)
+            batches = (list(range(start, start + self.batch_size)) for start in starts)
+            self._iterator = iter(DataLoader(self.dataset, batch_sampler=batches, collate_fn=collate, **self.options))
             self._next_batch = position
         return self
 
@@ -96,11 +86,11 @@ class StreamLoader:
 
     def state_dict(self) -> dict[str, int | str]:
         """Settings that the order of samples depends on, for the checkpoint."""
-        return dict(self._identity)
+        return dict(self.identity)
 
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
         """Compare the settings with a checkpoint's and log a warning where they differ."""
-        changed = [name for name, value in self._identity.items() if state.get(name) != value]
+        changed = [name for name, value in self.identity.items() if state.get(name) != value]
         if changed:
             logger.warning(
                 "the training data's %s differ from the interrupted run's: the order of samples will too, "

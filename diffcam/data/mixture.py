@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,6 +41,7 @@ class Proportional(Mixture):
         return _proportions(scenes).expand(len(step_N), -1)
 
 
+@dataclass(eq=False)
 class SingleKind(Mixture):
     """One kind of scene alone, whatever else is in the shards (paper, table 3).
 
@@ -51,21 +53,17 @@ class SingleKind(Mixture):
         tensor([[0., 1.]], dtype=torch.float64)
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    kind: str
 
     def probabilities(self, step_N: Tensor, scenes: Mapping[str, int]) -> Tensor:
-        """See :meth:`Mixture.probabilities`.
-
-        Raises:
-            DiffcamError: If there is no scene of that kind.
-        """
+        """See :meth:`Mixture.probabilities`; that kind must be there."""
         if self.kind not in scenes:
             raise DiffcamError(f"the training shards hold no scene of kind {self.kind!r}, only {', '.join(scenes)}")
         chosen = torch.tensor([float(kind == self.kind) for kind in scenes], dtype=torch.float64)
         return chosen.expand(len(step_N), -1)
 
 
+@dataclass(eq=False)
 class EqualThenLinear(Mixture):
     """Equal chances first, then a linear change until only one kind is left (paper, section 3.3 and appendix D).
 
@@ -87,22 +85,18 @@ class EqualThenLinear(Mixture):
                 [0.0000, 1.0000]], dtype=torch.float64)
     """
 
-    def __init__(
-        self, final: str = "ai", equal_until: int = 1000, linear_to: int = 2500, equal_images: bool = False
-    ) -> None:
-        if not 0 <= equal_until <= linear_to:
-            raise ValueError(f"the mixture needs 0 <= equal_until <= linear_to, got {equal_until} and {linear_to}")
-        self.final = final
-        self.equal_until = equal_until
-        self.linear_to = linear_to
-        self.equal_images = equal_images
+    final: str = "ai"
+    equal_until: int = 1000
+    linear_to: int = 2500
+    equal_images: bool = False
+
+    def __post_init__(self) -> None:
+        start, end = self.equal_until, self.linear_to
+        if not 0 <= start <= end:
+            raise ValueError(f"the mixture needs 0 <= equal_until <= linear_to, got {start} and {end}")
 
     def probabilities(self, step_N: Tensor, scenes: Mapping[str, int]) -> Tensor:
-        """See :meth:`Mixture.probabilities`.
-
-        Raises:
-            DiffcamError: If there are several kinds and ``final`` is none of them.
-        """
+        """See :meth:`Mixture.probabilities`; of several kinds, ``final`` must be one."""
         kinds = list(scenes)
         if len(kinds) > 1 and self.final not in kinds:
             raise DiffcamError(

@@ -38,12 +38,7 @@ class SampleOrder:
     """
 
     def __init__(
-        self,
-        entries: Sequence[SceneEntry],
-        seed: int,
-        mixture: Mixture,
-        global_batch: int,
-        shuffle_shards: int = 16,
+        self, entries: Sequence[SceneEntry], seed: int, mixture: Mixture, global_batch: int, shuffle_shards: int = 16
     ) -> None:
         if not entries:
             raise DiffcamError("the training shards hold no scene")
@@ -75,11 +70,7 @@ class SampleOrder:
         }
 
     def entry(self, index: int) -> SceneEntry:
-        """The scene of a sample.
-
-        Args:
-            index: Global sample index from 0; there is no last one.
-        """
+        """The scene of a sample, by its global index from 0; there is no last one."""
         number, offset = divmod(index, CHUNK)
         while len(self._counts_before) <= number:
             _, running = self._draw_kinds(len(self._counts_before) - 1)
@@ -95,7 +86,18 @@ class SampleOrder:
         if (kind, epoch) not in self._permutations:
             # Prefetching workers and resumed runs look at most one epoch back.
             self._permutations = {k: v for k, v in self._permutations.items() if k[0] != kind or k[1] == epoch - 1}
-            self._permutations[kind, epoch] = self._permutation(kind, epoch)
+            # Shards are shuffled, then scenes within groups of shards.
+            generator = derived_generator("permutation", self._seed, self._kinds[kind], epoch)
+            shards: dict[str, list[int]] = {}
+            for place, entry in enumerate(entries):
+                shards.setdefault(entry.shard, []).append(place)
+            blocks = list(shards.values())
+            blocks = [blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()]
+            order: list[int] = []
+            for start in range(0, len(blocks), self._shuffle_shards):
+                mixed = [place for block in blocks[start : start + self._shuffle_shards] for place in block]
+                order += [mixed[i] for i in torch.randperm(len(mixed), generator=generator).tolist()]
+            self._permutations[kind, epoch] = order
         return entries[self._permutations[kind, epoch][position]]
 
     def substitute(self, entry: SceneEntry, generator: torch.Generator) -> SceneEntry:
@@ -111,17 +113,3 @@ class SampleOrder:
         draws_N1 = torch.rand(CHUNK, 1, generator=derived_generator("kind", self._seed, number), dtype=torch.float64)
         kind_N = torch.searchsorted(edges_NK, draws_N1, right=True)[:, 0]
         return kind_N, torch.nn.functional.one_hot(kind_N, len(scenes)).cumsum(dim=0)
-
-    def _permutation(self, kind: int, epoch: int) -> list[int]:
-        """A kind's scenes in the order of an epoch: shards are shuffled, then scenes within groups of shards."""
-        generator = derived_generator("permutation", self._seed, self._kinds[kind], epoch)
-        shards: dict[str, list[int]] = {}
-        for position, entry in enumerate(self._by_kind[self._kinds[kind]]):
-            shards.setdefault(entry.shard, []).append(position)
-        blocks = list(shards.values())
-        blocks = [blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()]
-        order: list[int] = []
-        for start in range(0, len(blocks), self._shuffle_shards):
-            mixed = [position for block in blocks[start : start + self._shuffle_shards] for position in block]
-            order += [mixed[i] for i in torch.randperm(len(mixed), generator=generator).tolist()]
-        return order

@@ -111,14 +111,7 @@ class Pairing(ABC):
     def rendition(
         self, plane: Plane, focus: tuple[float, float], disparity: float, generator: torch.Generator
     ) -> Rendition:
-        """A rendition focused on a point of a plane.
-
-        Args:
-            plane: The plane.
-            focus: A point whose disparity lies within eta of it, as fractions of the frame.
-            disparity: That point's disparity.
-            generator: Source of the draw.
-        """
+        """A rendition focused on a point, fractions of the frame, whose disparity lies within eta of a plane."""
         level, aperture, variant = plane.options[choose(len(plane.options), generator)]
         return Rendition(Camera(focus, level, aperture), plane.focus_disparity, variant)
 
@@ -201,11 +194,7 @@ class StoredPairing(Pairing):
     """
 
     def planes(self, variants: Sequence[Variant]) -> Sequence[Plane]:
-        """See :meth:`Pairing.planes`.
-
-        Raises:
-            DiffcamError: If the scene has no variant.
-        """
+        """The planes of the scene's variants, of which there must be one."""
         grouped: dict[float, list[tuple[float, Aperture, int | None]]] = {}
         for index, variant in enumerate(variants):
             if variant.camera.bokeh > 0:

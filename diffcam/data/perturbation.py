@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -128,6 +129,7 @@ class GaussianNoise(Perturbation):
         return (disparity_1HW + self.deviation * noise).clamp(0, 1)
 
 
+@dataclass(eq=False)
 class Sequential(Perturbation):
     """Several perturbations, one after the other.
 
@@ -139,8 +141,7 @@ class Sequential(Perturbation):
         'random masking, probability 0.3, then gaussian noise, deviation 1.0'
     """
 
-    def __init__(self, perturbations: Sequence[Perturbation]) -> None:
-        self.perturbations = tuple(perturbations)
+    perturbations: Sequence[Perturbation]
 
     def __call__(self, disparity_1HW: Tensor, generator: torch.Generator) -> Tensor:
         """See :meth:`Perturbation.__call__`."""

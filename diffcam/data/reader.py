@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from webdataset.shardlists import expand_urls
@@ -88,16 +88,10 @@ class DamageCount:
 
     scenes: int
     max_damaged_share: float
-
-    def __post_init__(self) -> None:
-        self._damaged: set[SceneEntry] = set()
+    _damaged: set[SceneEntry] = field(default_factory=set, init=False)
 
     def add(self, entry: SceneEntry, error: DiffcamError) -> None:
-        """Report a damaged scene, once.
-
-        Raises:
-            DiffcamError: If the set share is passed.
-        """
+        """Report a damaged scene, once; too many raise a DiffcamError."""
         if entry in self._damaged:
             return
         self._damaged.add(entry)

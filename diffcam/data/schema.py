@@ -171,10 +171,10 @@ def encode_scene(scene: Scene, image_format: str = "jpg", quality: int = 95) -> 
     images = {"image": scene.image} | {
         f"v{index:03d}": variant.image for index, variant in enumerate(scene.variants) if variant.image is not None
     }
-    members = {
-        f"{scene.key}.{name}.{image_format}": _encode_image(x, image_format, quality) for name, x in images.items()
-    }
-    members[f"{scene.key}.disparity.png"] = _encode_disparity(scene.disparity)
+    options = {"format": "JPEG", "quality": quality, "subsampling": 0} if image_format == "jpg" else {"format": "PNG"}
+    members = {f"{scene.key}.{name}.{image_format}": _encode(to_picture(x), **options) for name, x in images.items()}
+    levels = np.rint(scene.disparity[0].detach().cpu().double().numpy() * 65535).astype(np.uint16)
+    members[f"{scene.key}.disparity.png"] = _encode(Image.fromarray(levels), format="PNG")
     record = {
         "version": SCHEMA_VERSION,
         "source": scene.source,
@@ -220,7 +220,11 @@ def decode_scene(key: str, members: Mapping[str, bytes], *, variant_images: bool
         reason = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
         raise DiffcamError(f"{key}.json: not a scene record: {reason}") from error
     image = _decode_image(*_find_image(key, "image", members))
-    disparity = _decode_disparity(f"{key}.disparity.png", members)
+    name = f"{key}.disparity.png"
+    picture = _open_image(name, _member(name, members))
+    if not picture.mode.startswith("I"):
+        raise DiffcamError(f"{name}: must be a 16-bit grey PNG, got {picture.mode}")
+    disparity = torch.from_numpy(np.array(picture).astype(np.float32))[None].div_(65535)
     try:
         return Scene(key, image, disparity, record["source"], record["kind"], variants, samples, record["metadata"])
     except ValueError as error:
@@ -228,11 +232,7 @@ def decode_scene(key: str, members: Mapping[str, bytes], *, variant_images: bool
 
 
 def decode_record(key: str, members: Mapping[str, bytes]) -> dict[str, Any]:
-    """The scene's JSON record with its outermost fields checked; no pixel is decoded.
-
-    Raises:
-        DiffcamError: If it is missing, not JSON or of another version.
-    """
+    """The scene's JSON record with its outermost fields checked; no pixel is decoded."""
     name = f"{key}.json"
     try:
         record = json.loads(_member(name, members))
@@ -248,11 +248,7 @@ def decode_record(key: str, members: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def decode_variant(key: str, members: Mapping[str, bytes], index: int) -> Tensor | None:
-    """Stored image ``(3, H, W)`` of one variant, or None where it is only described.
-
-    Raises:
-        DiffcamError: If the member is not an image.
-    """
+    """Stored image ``(3, H, W)`` of one variant, or None where it is only described."""
     if not any(f"{key}.v{index:03d}.{extension}" in members for extension in IMAGE_FORMATS):
         return None
     return _decode_image(*_find_image(key, f"v{index:03d}", members))
@@ -276,19 +272,9 @@ def _find_image(key: str, stem: str, members: Mapping[str, bytes]) -> tuple[str,
     return name, _member(name, members)
 
 
-def _encode_image(image: Tensor, image_format: str, quality: int) -> bytes:
-    options: dict[str, Any] = {"format": "PNG"}
-    if image_format == "jpg":
-        options = {"format": "JPEG", "quality": quality, "subsampling": 0}
+def _encode(picture: Image.Image, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    to_picture(image).save(buffer, **options)
-    return buffer.getvalue()
-
-
-def _encode_disparity(disparity: Tensor) -> bytes:
-    levels = np.rint(disparity[0].detach().cpu().double().numpy() * 65535).astype(np.uint16)
-    buffer = io.BytesIO()
-    Image.fromarray(levels).save(buffer, format="PNG")
+    picture.save(buffer, **options)
     return buffer.getvalue()
 
 
@@ -310,11 +296,3 @@ def _decode_image(name: str, data: bytes) -> Tensor:
     if picture.mode != "RGB":
         raise DiffcamError(f"{name}: must be 8-bit RGB, got {picture.mode}")
     return from_picture(picture)
-
-
-def _decode_disparity(name: str, members: Mapping[str, bytes]) -> Tensor:
-    picture = _open_image(name, _member(name, members))
-    if not picture.mode.startswith("I"):
-        raise DiffcamError(f"{name}: must be a 16-bit grey PNG, got {picture.mode}")
-    levels = np.array(picture).astype(np.float32)
-    return torch.from_numpy(levels)[None].div_(65535)

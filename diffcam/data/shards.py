@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 
 from webdataset.tariterators import base_plus_ext
@@ -147,23 +148,28 @@ def index_shard(path: str | Path) -> ShardIndex:
     foreign: list[str] = []
     whole = True
     try:
-        for key, names, start, stop in _groups(path):
-            own = (f"{key}.image.", f"{key}.disparity.")
-            if f"{key}.json" not in names and not any(name.startswith(own) for name in names):
-                foreign.append(f"{path}: {', '.join(names)}: not a scene")
-                continue
-            entry = SceneEntry(path, key, start, stop, kind="", samples=0)
-            try:
-                with entry.open() as members:
-                    record = decode_record(key, members)
-                    if f"{key}.disparity.png" not in members:
-                        raise DiffcamError(f"{key}.disparity.png: missing")
-                    if not any(f"{key}.image.{extension}" in members for extension in IMAGE_FORMATS):
-                        raise DiffcamError(f"{key}.image.jpg: missing")
-            except DiffcamError as error:
-                damage.append(str(error))
-            else:
-                entries.append(replace(entry, kind=record["kind"], samples=len(record["samples"])))
+        with open(path, "rb") as file:
+            stop = 0
+            # a run of members that share a key; the last one of a truncated tar is left out, as it may be incomplete
+            for key, group in groupby(walk_members(file), lambda member: base_plus_ext(member.name)[0] or member.name):
+                members, start = list(group), stop
+                names, stop = [member.name for member in members], members[-1].stop
+                own = (f"{key}.image.", f"{key}.disparity.")
+                if f"{key}.json" not in names and not any(name.startswith(own) for name in names):
+                    foreign.append(f"{path}: {', '.join(names)}: not a scene")
+                    continue
+                entry = SceneEntry(path, key, start, stop, kind="", samples=0)
+                try:
+                    with entry.open() as contents:
+                        record = decode_record(key, contents)
+                    if f"{key}.disparity.png" not in names:
+                        raise DiffcamError(f"{path}: {key}.disparity.png: missing")
+                    if not any(f"{key}.image.{extension}" in names for extension in IMAGE_FORMATS):
+                        raise DiffcamError(f"{path}: {key}.image.jpg: missing")
+                except DiffcamError as error:
+                    damage.append(str(error))
+                else:
+                    entries.append(replace(entry, kind=record["kind"], samples=len(record["samples"])))
     except (tarfile.TarError, OSError) as error:
         damage.append(f"{path}: {_tar_reason(error)}; {len(entries)} whole scenes before that are kept")
         whole = False
@@ -186,29 +192,6 @@ def read_shard(path: str | Path) -> Iterator[Scene]:
         raise DiffcamError(line)
     for entry in index.entries:
         yield entry.read()
-
-
-def _groups(path: str) -> Iterator[tuple[str, list[str], int, int]]:
-    """Key, names of members, first byte and end of each run of members that share a key.
-
-    The last run of a truncated tar is left out, since members of it may be missing.
-
-    Raises:
-        tarfile.TarError: Where the tar is truncated.
-    """
-    with open(path, "rb") as file:
-        key, start, stop = "", 0, 0
-        names: list[str] = []
-        for member in walk_members(file):
-            member_key = base_plus_ext(member.name)[0] or member.name
-            if key and member_key != key:
-                yield key, names, start, stop
-            if member_key != key:
-                key, names, start = member_key, [], stop
-            names.append(member.name)
-            stop = member.stop
-        if key:
-            yield key, names, start, stop
 
 
 def _tar_reason(error: Exception) -> str:

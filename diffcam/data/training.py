@@ -16,7 +16,6 @@ from diffcam.data.randomness import derived_generator
 from diffcam.data.reader import DamageCount
 from diffcam.data.rendering import BokehRenderer
 from diffcam.data.schema import decode_scene, decode_variant
-from diffcam.data.shards import SceneEntry
 from diffcam.data.view import View
 from diffcam.data.window import Buckets
 from diffcam.errors import DiffcamError
@@ -58,25 +57,22 @@ class TrainingDataset(Dataset[RefocusSample]):
         entry = self.order.entry(index)
         for _ in range(MAX_SUBSTITUTES):
             try:
-                return self._sample(entry, index, generator)
+                with entry.open() as members:
+                    scene = decode_scene(entry.key, members, variant_images=False)
+                    window = self.geometry.at(index)((scene.image.shape[1], scene.image.shape[2]), generator)
+                    view = View(scene, window, self.renderer, partial(decode_variant, entry.key, members))
+                    pair = self.pairing(scene.variants, view.disparity, generator)
+                    return RefocusSample(
+                        reference=view.picture(pair.reference),
+                        targets=torch.stack([view.picture(target) for target in pair.targets]),
+                        disparity=self.perturbation(view.disparity, generator),
+                        cameras=tuple(view.camera(target) for target in pair.targets),
+                        index=index,
+                        scene=entry.name,
+                        subtask="train",
+                        source=scene.source,
+                    )
             except DiffcamError as error:
                 self._damage.add(entry, error)
                 entry = self.order.substitute(entry, generator)
         raise DiffcamError(f"{entry.shard}: {MAX_SUBSTITUTES} damaged scenes in a row; check the training shards")
-
-    def _sample(self, entry: SceneEntry, index: int, generator: torch.Generator) -> RefocusSample:
-        with entry.open() as members:
-            scene = decode_scene(entry.key, members, variant_images=False)
-            window = self.geometry.at(index)((scene.image.shape[1], scene.image.shape[2]), generator)
-            view = View(scene, window, self.renderer, partial(decode_variant, entry.key, members))
-            pair = self.pairing(scene.variants, view.disparity, generator)
-            return RefocusSample(
-                reference=view.picture(pair.reference),
-                targets=torch.stack([view.picture(target) for target in pair.targets]),
-                disparity=self.perturbation(view.disparity, generator),
-                cameras=tuple(view.camera(target) for target in pair.targets),
-                index=index,
-                scene=entry.name,
-                subtask="train",
-                source=scene.source,
-            )

@@ -101,6 +101,7 @@ class RandomWindow:
         return Window(scene, top, left, height, width, self.shown, self.flip and mirror < 0.5, self.resolution)
 
 
+@dataclass(frozen=True)
 class Buckets:
     """Windows of several shapes; the samples of one batch share theirs, so that they stack.
 
@@ -110,17 +111,14 @@ class Buckets:
         seed: Of the order of shapes.
     """
 
-    def __init__(self, windows: Sequence[RandomWindow], batch: int, seed: int) -> None:
-        self._windows = list(windows)
-        self._batch = batch
-        self._seed = seed
+    windows: Sequence[RandomWindow]
+    batch: int
+    seed: int
 
     def at(self, index: int) -> RandomWindow:
         """The window of a sample; shapes are equally likely and depend on the index alone."""
-        if len(self._windows) == 1:
-            return self._windows[0]
-        generator = derived_generator("bucket", self._seed, index // self._batch)
-        return self._windows[int(torch.randint(len(self._windows), (), generator=generator))]
+        generator = derived_generator("bucket", self.seed, index // self.batch)
+        return self.windows[int(torch.randint(len(self.windows), (), generator=generator))]
 
 
 def centred_window(scene: Size, resolution: Size, focus: tuple[float, float] = (0.5, 0.5)) -> Window:
@@ -134,13 +132,9 @@ def centred_window(scene: Size, resolution: Size, focus: tuple[float, float] = (
 
 
 def _fit(scene: Size, resolution: Size, shown: Size, zoom: float) -> Size:
-    """Rows and columns of the scene that are shown.
+    """Rows and columns of the scene that are shown, as the picture or as a piece of it of the size ``shown``.
 
-    Args:
-        scene: Size of the scene.
-        resolution: Size of the whole picture: the largest one of its aspect in the scene, over ``zoom``, is taken.
-        shown: Size of the picture or of the piece of it that is shown.
-        zoom: Magnification.
+    The picture is the largest of the resolution's aspect in the scene, over ``zoom``.
     """
     scale = min(scene[0] / resolution[0], scene[1] / resolution[1]) / zoom
     height, width = (max(1, min(side, round(target * scale))) for side, target in zip(scene, shown, strict=True))

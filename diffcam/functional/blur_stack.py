@@ -26,14 +26,9 @@ DETAIL_CELL = 16
 
 
 def disc_blur(image_BCHW: Tensor, radius: float) -> Tensor:
-    """Mean over a disc around every pixel; the renderer's result for one radius everywhere and gamma 1.
+    """Mean over a disc around every pixel, float32; the renderer's result for one radius everywhere and gamma 1.
 
-    Args:
-        image_BCHW: Any values.
-        radius: In pixels, positive. The disc's edge is the renderer's; what lies outside the frame is left out.
-
-    Returns:
-        The same shape, float32.
+    The radius is in pixels, positive; the disc's edge is the renderer's; what lies outside the frame is left out.
     """
     height, width = image_BCHW.shape[-2:]
     reach = int(radius) + 1
@@ -51,12 +46,7 @@ def disc_blur(image_BCHW: Tensor, radius: float) -> Tensor:
 def blur_bands(image_BCHW: Tensor, radii: Sequence[float]) -> Tensor:
     """Differences between successive copies of an image, each blurred by a larger disc; the first is the image itself.
 
-    Args:
-        image_BCHW: Any values.
-        radii: Growing, in pixels.
-
-    Returns:
-        ``(B, len(radii), C, H, W)``; the image minus all bands is the image blurred by the last radius.
+    Radii grow, in pixels. ``(B, len(radii), C, H, W)``; the image minus all bands is the image blurred by the last one.
     """
     stack = [image_BCHW.float(), *(disc_blur(image_BCHW, radius) for radius in radii)]
     return torch.stack([sharper - softer for sharper, softer in pairwise(stack)], dim=1)
@@ -65,12 +55,8 @@ def blur_bands(image_BCHW: Tensor, radii: Sequence[float]) -> Tensor:
 def band_energies(bands_BKCHW: Tensor, cell: int) -> Tensor:
     """Local energy of each band: sharp places have energy in the fine bands, defocus removes it.
 
-    Args:
-        bands_BKCHW: Bands of values in [-1, 1].
-        cell: Side of the squares that energies are averaged over, in pixels.
-
-    Returns:
-        ``(B, K, H / cell, W / cell)``: ``log(mean square, summed over channels) / 3 + 2``, in [-2.6, 2.4].
+    Averaged over squares of ``cell`` pixels, for bands in [-1, 1]; ``(B, K, H / cell, W / cell)``:
+    ``log(mean square, summed over channels) / 3 + 2``, in [-2.6, 2.4].
     """
     energy_BKHW = bands_BKCHW.square().sum(2)
     return (F.avg_pool2d(energy_BKHW, cell) + ENERGY_FLOOR).log() / 3 + 2
@@ -80,10 +66,8 @@ def detail_difference(image_BCHW: Tensor, wanted_BCHW: Tensor) -> Tensor:
     """Difference in the local amount of fine detail between two pictures, whatever the detail is; a scalar.
 
     Where detail is uncertain, the squared error is least for the mean of all possible details, which is smooth. This
-    difference is least for a picture that is as sharp in each place as the wanted one.
-
-    Returns:
-        Mean absolute difference of :func:`band_energies`: 0.23 where one picture has twice the energy of the other.
+    difference, mean and absolute, of :func:`band_energies` is least for a picture that is as sharp in each place as the
+    wanted one; it is 0.23 where one picture has twice the energy of the other.
     """
     one, other = (band_energies(blur_bands(x, DETAIL_RADII), DETAIL_CELL) for x in (image_BCHW, wanted_BCHW))
     return (one - other).abs().mean()
@@ -92,9 +76,7 @@ def detail_difference(image_BCHW: Tensor, wanted_BCHW: Tensor) -> Tensor:
 def normalise_contrast(bands_BKHW: Tensor, cell: int) -> Tensor:
     """Local contrast normalisation: bands divided by their root mean square (over bands) nearby; of the same shape.
 
-    Args:
-        bands_BKHW: Bands of one channel, values in [-1, 1].
-        cell: Side in pixels of the squares that mean squares are taken over, interpolated bilinearly between them.
+    Mean squares are taken over squares of ``cell`` pixels and interpolated bilinearly between them.
     """
     energy_B1hw = F.avg_pool2d(bands_BKHW.square().sum(1, keepdim=True), cell) + ENERGY_FLOOR
     energy = F.interpolate(energy_B1hw, size=bands_BKHW.shape[-2:], mode="bilinear", align_corners=False)

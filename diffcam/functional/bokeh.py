@@ -1,4 +1,4 @@
-"""The classical bokeh renderer in plain torch: the reference that every faster implementation is tested against.
+"""The bokeh renderer in plain torch: the reference that every faster implementation is tested against.
 
 Shapes: B images, 3 channels, H rows, W columns. Radii are float pixels and are never rounded.
 """
@@ -26,11 +26,7 @@ embedded model and the open benchmark."""
 def check_bokeh_inputs(
     image_B3HW: Tensor, disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: Tensor, gamma: float
 ) -> None:
-    """Check the arguments that all renderers share.
-
-    Raises:
-        ValueError: If a shape, a dtype or a number does not fit.
-    """
+    """Raise a ValueError if a shape, a dtype or a number of the arguments that all renderers share does not fit."""
     if image_B3HW.dim() != 4 or image_B3HW.shape[1] != 3 or not image_B3HW.is_floating_point():
         raise ValueError(f"image must be a (B, 3, H, W) float tensor, got {image_B3HW.dtype} {tuple(image_B3HW.shape)}")
     batch, _, height, width = image_B3HW.shape
@@ -48,13 +44,7 @@ def check_bokeh_inputs(
 def defocus_radius(disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: Tensor) -> Tensor:
     """Signed blur radius in pixels, positive in front of the focus plane (paper eq. 7).
 
-    Args:
-        disparity_B1HW: Disparity, 0 farthest, 1 nearest.
-        focus_disparity_B: Disparity in focus.
-        bokeh_B: Pixels of radius per unit of disparity, at least 0.
-
-    Returns:
-        ``bokeh * (disparity - focus_disparity)``, ``(B, 1, H, W)``.
+    It is ``bokeh * (disparity - focus_disparity)``, with ``bokeh`` in pixels per unit of disparity.
 
     Raises:
         ValueError: If a radius is not finite or ``bokeh`` is negative.
@@ -75,13 +65,7 @@ def defocus_radius(disparity_B1HW: Tensor, focus_disparity_B: Tensor, bokeh_B: T
 def boost_highlights(image_B3HW: Tensor, disparity_B1HW: Tensor, focus_disparity_B: Tensor) -> Tensor:
     """Brighten what is bright and out of focus by up to 40 %, to imitate clipped highlights (BokehMe's formula).
 
-    Args:
-        image_B3HW: Display values in [0, 1].
-        disparity_B1HW: Disparity in [0, 1].
-        focus_disparity_B: Disparity in focus.
-
-    Returns:
-        ``image * (1 + 0.4 m1 m2)``; m1 is on away from the focus plane, m2 above 220/255 in each channel.
+    It is ``image * (1 + 0.4 m1 m2)``; m1 is on away from the focus plane, m2 above 220/255 in each channel.
 
     Examples:
         >>> white, near = torch.ones(1, 3, 1, 1), torch.ones(1, 1, 1, 1)
@@ -129,11 +113,8 @@ def cat_eye_shift(radius_B1HW: Tensor, cat_eye: float) -> tuple[Tensor, Tensor]:
     is upside down, and outward in front of it.
 
     Args:
-        radius_B1HW: Signed radius, positive in front of the focus plane.
+        radius_B1HW: Signed radius in pixels; so are the displacements in y and in x.
         cat_eye: 0 (no cut) to 1 (the displacement in a corner is the radius).
-
-    Returns:
-        Displacement in y and in x, pixels, each ``(B, 1, H, W)``.
     """
     height, width = radius_B1HW.shape[-2:]
     half_diagonal = math.hypot(height, width) / 2
@@ -154,7 +135,6 @@ def scatter_discs(
         light_BCHW: Linear light.
         radius_B1HW: Signed radius in pixels.
         strength_B1HW: Weight inside the disc; 0 for a source that is left out.
-        aperture: Shape of the opening.
 
     Returns:
         Sum of weighted light ``(B, C, H, W)`` and sum of weights ``(B, 1, H, W)``.
@@ -187,24 +167,13 @@ Scatter = Callable[[Tensor, Tensor, Tensor, Aperture], tuple[Tensor, Tensor]]
 """Type of :func:`scatter_discs` and of its faster implementations."""
 
 
-def render_classical(
-    image_B3HW: Tensor,
-    disparity_B1HW: Tensor,
-    focus_disparity_B: Tensor,
-    bokeh_B: Tensor,
-    gamma: float,
-    aperture: Aperture | None,
-    highlights: bool,
-    scatter: Scatter,
-) -> Tensor:
-    """The classical renderer with a given ``scatter``; other arguments as in :func:`render_bokeh_reference`."""
-    radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
-    if highlights:
-        image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
-    light_B3HW, strength_B1HW = display_to_linear(image_B3HW, gamma), disc_strength(radius_B1HW)
-    light_sum, weight_sum = scatter(light_B3HW, radius_B1HW, strength_B1HW, aperture or Aperture())
-    result_B3HW = linear_to_display(light_sum / weight_sum, gamma)
-    return result_B3HW.clamp_max(1) if highlights else result_B3HW
+def average_discs(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture, scatter: Scatter) -> Tensor:
+    """Light at each pixel as the mean of the discs that reach it, near or far: BokehMe's classical renderer.
+
+    Arguments and result as :func:`diffcam.functional.occlusion.composite_layers`.
+    """
+    light_sum, weight_sum = scatter(light_B3HW, radius_B1HW, disc_strength(radius_B1HW), aperture)
+    return light_sum / weight_sum
 
 
 def render_bokeh_reference(
@@ -215,8 +184,10 @@ def render_bokeh_reference(
     gamma: float = PAPER_GAMMA,
     aperture: Aperture | None = None,
     highlights: bool = False,
+    spread: Callable[[Tensor, Tensor, Aperture, Scatter], Tensor] = average_discs,
+    scatter: Scatter = scatter_discs,
 ) -> Tensor:
-    """Blur an all-in-focus image as the classical renderer of BokehMe does; O(pixels * radius^2).
+    """Blur an all-in-focus image; O(pixels * radius^2).
 
     Args:
         image_B3HW: Display values in [0, 1], float.
@@ -226,6 +197,8 @@ def render_bokeh_reference(
         gamma: 1 to 5; light is ``image ** gamma``.
         aperture: Shape of the opening; None is round.
         highlights: Brighten what is bright and out of focus first; the result is clipped to 1 then.
+        spread: :func:`average_discs`, or ``functional.occlusion.composite_layers`` with near surfaces before far ones.
+        scatter: :func:`scatter_discs` or a faster implementation.
 
     Returns:
         Display values in [0, 1], ``(B, 3, H, W)``.
@@ -240,6 +213,9 @@ def render_bokeh_reference(
         tensor([[0.0000, 0.2500, 0.5000, 0.2500, 0.0000]])
     """
     check_bokeh_inputs(image_B3HW, disparity_B1HW, focus_disparity_B, bokeh_B, gamma)
-    return render_classical(
-        image_B3HW, disparity_B1HW, focus_disparity_B, bokeh_B, gamma, aperture, highlights, scatter_discs
-    )
+    radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
+    if highlights:
+        image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
+    light_B3HW = spread(display_to_linear(image_B3HW, gamma), radius_B1HW, aperture or Aperture(), scatter)
+    result_B3HW = linear_to_display(light_B3HW, gamma)
+    return result_B3HW.clamp_max(1) if highlights else result_B3HW

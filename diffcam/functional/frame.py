@@ -12,10 +12,6 @@ from torch.nn import functional as F
 def resize(image_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
     """Scale to ``size`` (height, width) by antialiased bicubic interpolation, clamped to [0, 1].
 
-    Args:
-        image_BCHW: ``(B, C, H, W)`` values in [0, 1].
-        size: Height and width wanted.
-
     Examples:
         >>> resize(torch.rand(1, 3, 96, 64), (48, 32)).shape
         torch.Size([1, 3, 48, 32])

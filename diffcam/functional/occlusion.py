@@ -22,16 +22,7 @@ import torch
 from torch import Tensor
 
 from diffcam.camera import Aperture
-from diffcam.functional.bokeh import (
-    Scatter,
-    boost_highlights,
-    cat_eye_shift,
-    defocus_radius,
-    display_to_linear,
-    linear_to_display,
-    polygon_ratio,
-    scatter_discs,
-)
+from diffcam.functional.bokeh import Scatter, cat_eye_shift, polygon_ratio
 from diffcam.functional.disc import EDGE_SLOPE, soft_edge
 
 MAX_LAYERS = 16
@@ -44,12 +35,7 @@ OUTLINE_STEP = 2.0
 def disc_weight(radius_B1HW: Tensor, aperture: Aperture) -> Tensor:
     """Sum of a disc's soft weights over the pixels; its inverse is the strength with which opacities add up to 1.
 
-    Args:
-        radius_B1HW: Signed radius in pixels.
-        aperture: Shape of the opening.
-
-    Returns:
-        ``(B, 1, H, W)``; below 8 pixels of radius the sum over the pixel grid, above the area of the soft disc.
+    Below 8 pixels of radius it is the sum over the pixel grid, above the area of the soft disc.
     """
     size, steps, tabled = radius_B1HW.abs(), 64, 8
     radius_R11 = torch.arange(tabled * steps + 1, dtype=torch.float64)[:, None, None] / steps
@@ -72,11 +58,7 @@ def disc_weight(radius_B1HW: Tensor, aperture: Aperture) -> Tensor:
 
 
 def inside_share(size_B: Tensor, length: int) -> Tensor:
-    """Share of a disc of radius ``size`` inside a strip ``length`` pixels wide, by the pixel of its centre.
-
-    Returns:
-        ``(B, length)``.
-    """
+    """Share of a disc of radius ``size`` in a strip ``length`` pixels wide, by its centre's pixel; ``(B, length)``."""
     centre = torch.arange(length, dtype=size_B.dtype, device=size_B.device) + 0.5
     t = torch.stack([centre, length - centre])[:, None] / size_B.clamp_min(0.5)[:, None]
     t = t.clamp_max(1)
@@ -148,6 +130,8 @@ def hidden_surface(light_B3HW: Tensor, radius_B1HW: Tensor) -> tuple[Tensor, Ten
 def composite_layers(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture, scatter: Scatter) -> Tensor:
     """Spread the light layer by layer and composite the layers from near to far.
 
+    A pixel whose coverages add up to less than 1 is divided by their sum.
+
     Args:
         light_B3HW: Linear light as seen through the centre of the lens.
         radius_B1HW: Signed radius in pixels.
@@ -182,26 +166,3 @@ def composite_layers(light_B3HW: Tensor, radius_B1HW: Tensor, aperture: Aperture
         result = result + light_sum * (covered / opacity.clamp_min(1e-12))
         still_open = still_open - covered
     return result / (1 - still_open)
-
-
-def render_occlusion(
-    image_B3HW: Tensor,
-    disparity_B1HW: Tensor,
-    focus_disparity_B: Tensor,
-    bokeh_B: Tensor,
-    gamma: float,
-    aperture: Aperture | None,
-    highlights: bool,
-    scatter: Scatter = scatter_discs,
-) -> Tensor:
-    """Blur an all-in-focus image with near surfaces in front of far ones.
-
-    Arguments, result and errors as ``functional.bokeh.render_bokeh_reference``; a pixel whose coverages add up to less
-    than 1 is divided by their sum.
-    """
-    radius_B1HW = defocus_radius(disparity_B1HW, focus_disparity_B, bokeh_B)
-    if highlights:
-        image_B3HW = boost_highlights(image_B3HW, disparity_B1HW, focus_disparity_B)
-    light_B3HW = composite_layers(display_to_linear(image_B3HW, gamma), radius_B1HW, aperture or Aperture(), scatter)
-    result_B3HW = linear_to_display(light_B3HW, gamma)
-    return result_B3HW.clamp_max(1) if highlights else result_B3HW

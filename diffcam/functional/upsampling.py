@@ -49,9 +49,6 @@ def sharpness_gain(reference_B3HW: Tensor, result_B3HW: Tensor) -> Tensor:
     """Local gain from the finest detail of the reference to that of the result: 0 blurred away, 1 kept.
 
     A least-squares slope in a Gaussian window of sigma 1, regularised by that of sigma 4 where there is little detail.
-
-    Returns:
-        ``(B, 1, H, W)``.
     """
     reference, result = _detail(luminance(reference_B3HW)), _detail(luminance(result_B3HW))
     product, power = _smooth(reference * result, 1.0), _smooth(reference * reference, 1.0)

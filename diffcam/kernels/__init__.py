@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from diffcam.camera import Aperture
-from diffcam.functional.bokeh import PAPER_GAMMA, check_bokeh_inputs, render_classical
-from diffcam.functional.occlusion import render_occlusion
+from diffcam.functional.bokeh import PAPER_GAMMA, average_discs, check_bokeh_inputs, render_bokeh_reference
+from diffcam.functional.occlusion import composite_layers
 from diffcam.kernels.scatter import scatter_discs
 
 __all__ = ["MODES", "render_bokeh"]
 
-MODES = {"classical": render_classical, "occlusion": render_occlusion}
-"""Rendering functions by the name of their mode, as users give it."""
+MODES = {"classical": average_discs, "occlusion": composite_layers}
+"""How light is spread, by the name of the mode as users give it."""
 
 
 def render_bokeh(
@@ -57,14 +57,6 @@ def render_bokeh(
     check_bokeh_inputs(image, disparity, focus_disparity, bokeh, gamma)
     if image.is_meta:  # a step that is only counted: it has no discs to draw
         return torch.empty_like(image)
-    result = MODES[mode](
-        image.float(),
-        disparity.float(),
-        focus_disparity.float(),
-        bokeh.float(),
-        gamma,
-        aperture,
-        highlights,
-        scatter_discs,
-    )
+    tensors = image.float(), disparity.float(), focus_disparity.float(), bokeh.float()
+    result = render_bokeh_reference(*tensors, gamma, aperture, highlights, MODES[mode], scatter_discs)
     return result.to(image.dtype)

@@ -242,10 +242,7 @@ def gather_rows(
 ) -> None:
     """Rows ``first`` to ``last`` of the adjoint of ``scatter_rows``: what each source's disc holds of ``grad``.
 
-    Args:
-        grad: ``(3, H, W)``, gradient with respect to ``light_sum``.
-        radius, strength, edge, shape, first, last: As in ``scatter_rows``.
-        result: ``(3, H, W)``, gradient with respect to ``light``, written.
+    ``grad`` and ``result``, which is written, are ``(3, H, W)``; other arguments as in ``scatter_rows``.
     """
     height, width = radius.shape
     far, pad, stride, sums, distances = _ring(radius, strength)

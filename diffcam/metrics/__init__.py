@@ -10,32 +10,7 @@ from diffcam.metrics.regions import Identity, InFocusPSNR, InFocusSSIM, KeptPSNR
 from diffcam.metrics.scores import Row, Scores, read_rows, write_rows
 from diffcam.metrics.table import Estimate, Table, estimate, subtask_table
 
-__all__ = [
-    "CLIPI",
-    "CLIPIQA",
-    "LPIPS",
-    "MAE",
-    "PSNR",
-    "SSIM",
-    "BlurRadiusError",
-    "Estimate",
-    "FocusHit",
-    "Identity",
-    "InFocusPSNR",
-    "InFocusSSIM",
-    "KeptPSNR",
-    "LVCorr",
-    "MissingWeightsError",
-    "OutOfFocusPSNR",
-    "OutOfFocusSSIM",
-    "RelativeBlurError",
-    "Row",
-    "SampleMetric",
-    "Scores",
-    "Table",
-    "estimate",
-    "level_correlation",
-    "read_rows",
-    "subtask_table",
-    "write_rows",
-]
+__all__ = ["CLIPI", "CLIPIQA", "LPIPS", "MAE", "PSNR", "SSIM", "BlurRadiusError", "Estimate", "FocusHit", "Identity"]
+__all__ += ["InFocusPSNR", "InFocusSSIM", "KeptPSNR", "LVCorr", "MissingWeightsError", "OutOfFocusPSNR"]
+__all__ += ["OutOfFocusSSIM", "RelativeBlurError", "Row", "SampleMetric", "Scores", "Table", "estimate"]
+__all__ += ["level_correlation", "read_rows", "subtask_table", "write_rows"]

@@ -41,9 +41,6 @@ def hub_checkpoint(architecture: str) -> Path:
     """Checkpoint of OpenAI's CLIP: from the hub's local cache, otherwise downloaded.
 
     The hub is asked once, briefly: its own client repeats a failing request for most of a minute.
-
-    Raises:
-        MissingWeightsError: If it is not in the cache and the hub cannot be reached.
     """
     import huggingface_hub as hub
     import open_clip
@@ -64,11 +61,7 @@ def hub_checkpoint(architecture: str) -> Path:
 
 
 def load_clip(architecture: str, weights: Path | None) -> Any:
-    """An open_clip model with its weights, frozen, on the CPU; global random state is left as it was.
-
-    Raises:
-        MissingWeightsError: If the weights cannot be had or do not fit the architecture.
-    """
+    """An open_clip model with its weights, frozen, on the CPU; global random state is left as it was."""
     import open_clip
 
     path = Path(weights) if weights else hub_checkpoint(architecture)
@@ -99,11 +92,7 @@ class ClipMetric(SampleMetric):
         self.model: Any = None
 
     def prepare(self) -> None:
-        """Load the model once.
-
-        Raises:
-            MissingWeightsError: If the weights cannot be had.
-        """
+        """Load the model once."""
         if self.model is None:
             self.model = load_clip(self.architecture, self.weights)
 
@@ -144,11 +133,7 @@ class CLIPIQA(ClipMetric):
         self.anchors_2D: Tensor | None = None
 
     def prepare(self) -> None:
-        """Load the model and embed the two prompts, once.
-
-        Raises:
-            MissingWeightsError: If the weights cannot be had.
-        """
+        """Load the model and embed the two prompts, once."""
         import open_clip
 
         super().prepare()

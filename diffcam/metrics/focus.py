@@ -110,8 +110,7 @@ class BlurRadiusError(SampleMetric):
 
     def __init__(self, gamma: float = PAPER_GAMMA) -> None:
         self.gamma = gamma
-        self._sharp: Tensor | None = None
-        self._copies: Tensor | None = None
+        self._last: tuple[Tensor, Tensor] | None = None  # a scene and its blurred copies
 
     def score(self, prediction_B3HW: Tensor, sharp_B3HW: Tensor, radius_B1HW: Tensor) -> Tensor:
         """Errors ``(B,)``; NaN where no tile is textured and near constant in disparity."""
@@ -125,19 +124,15 @@ class BlurRadiusError(SampleMetric):
     def _radii(self, prediction_3HW: Tensor, sharp_3HW: Tensor, radius_1HW: Tensor) -> tuple[Tensor, Tensor]:
         """Shown and asked radius of every tile that can tell, ``(N,)`` each, in pixels of a 512-pixel short side."""
         unit = reference_scale(*prediction_3HW.shape[1:])
-        copies_KHW = self._copies_of(sharp_3HW[1], unit)  # green: blur is the same in every channel
+        sharp_HW, shown_HW = sharp_3HW[1], prediction_3HW[1]  # green: blur is the same in every channel
+        if self._last is None or not torch.equal(self._last[0], sharp_HW):  # consecutive samples show one scene
+            self._last = sharp_HW, blurred_copies(sharp_HW, tuple(radius * unit for radius in RADII), self.gamma)
+        copies_KHW = self._last[1]
         tile = max(8, round(TILE * unit))
-        errors_KN = F.avg_pool2d((copies_KHW - prediction_3HW[1]).square()[:, None], tile).flatten(1)
+        errors_KN = F.avg_pool2d((copies_KHW - shown_HW).square()[:, None], tile).flatten(1)
         radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
         valid_N &= textured((copies_KHW[RADII.index(BLURRED)] - copies_KHW[0]).square(), tile)
         return best_radius(errors_KN[:, valid_N]), radius_N[valid_N] / unit
-
-    def _copies_of(self, sharp_HW: Tensor, unit: float) -> Tensor:
-        """Blurred copies of the scene; consecutive samples show one scene, so the last copies are kept."""
-        if self._copies is None or self._sharp is None or not torch.equal(self._sharp, sharp_HW):
-            self._sharp = sharp_HW
-            self._copies = blurred_copies(sharp_HW, tuple(radius * unit for radius in RADII), self.gamma)
-        return self._copies
 
 
 class RelativeBlurError(BlurRadiusError):
@@ -199,16 +194,9 @@ class FocusHit(SampleMetric):
 
 
 def tile_radii(radius_1HW: Tensor, tile: int, margin: int, spread: float) -> tuple[Tensor, Tensor]:
-    """Mean asked radius of each tile, and whether radii vary by less than ``spread`` in the tile and its margin.
+    """Mean asked radius of each tile ``(N,)``, and whether radii vary by less than ``spread`` in it and its margin.
 
-    Args:
-        radius_1HW: Asked radius in pixels.
-        tile: Side of the tiles; rows and columns that do not fill one are left out.
-        margin: How far around a tile is looked.
-        spread: Pixels.
-
-    Returns:
-        ``(N,)`` radii and ``(N,)`` bool.
+    All arguments are in pixels; rows and columns that do not fill a tile are left out.
     """
     window = tile + 2 * margin
     padded = F.pad(radius_1HW[None], (margin,) * 4, mode="replicate")
@@ -217,12 +205,7 @@ def tile_radii(radius_1HW: Tensor, tile: int, margin: int, spread: float) -> tup
 
 
 def textured(change_HW: Tensor, tile: int) -> Tensor:
-    """Whether a blur changes each tile enough to be told, ``(N,)`` bool.
-
-    Args:
-        change_HW: Squared change of each pixel by a blur of :data:`BLURRED` pixels.
-        tile: Side of the tiles.
-    """
+    """Whether each tile is textured, ``(N,)`` bool, from the squared change by a blur of :data:`BLURRED` pixels."""
     return F.avg_pool2d(change_HW[None, None], tile).flatten() > TEXTURE**2
 
 

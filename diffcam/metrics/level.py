@@ -33,8 +33,7 @@ def level_correlation(levels: np.ndarray, sharpness: np.ndarray) -> float:
         return math.nan
     if np.ptp(sharpness) <= SAME_SHARPNESS * np.abs(sharpness).max():
         return 0.0
-    x, y = levels - levels.mean(), sharpness.mean() - sharpness
-    return float((x * y).sum() / math.sqrt((x * x).sum() * (y * y).sum()))
+    return float(np.corrcoef(levels, -sharpness)[0, 1])
 
 
 class LVCorr(SampleMetric):

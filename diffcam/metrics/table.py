@@ -151,11 +151,7 @@ def heading(metric: SampleMetric) -> str:
 
 
 def subtask_table(
-    rows: Sequence[Row],
-    metrics: Sequence[SampleMetric],
-    missing: Mapping[str, str],
-    title: str,
-    interval: bool = False,
+    rows: Sequence[Row], metrics: Sequence[SampleMetric], missing: Mapping[str, str], title: str, interval: bool = False
 ) -> Table:
     """The table that a test ends with: one row a sub-task and method, one column a metric.
 
@@ -165,7 +161,6 @@ def subtask_table(
         rows: Scores of one or more methods.
         metrics: The columns.
         missing: Reasons of the metrics that could not be computed, by column.
-        title: Heading of the table.
         interval: Whether to print bootstrap intervals.
     """
     methods = list(dict.fromkeys(row.method for row in rows))
@@ -177,17 +172,16 @@ def subtask_table(
             chosen = [row for row in rows if row.method == method and subtask in (row.subtask, "all")]
             if not chosen or (subtask == "all" and {row.subtask for row in chosen} != {*present, *others}):
                 continue
-            cells = [_cell(chosen, metric, subtask, missing, interval) for metric in metrics]
+            cells = []
+            for metric in metrics:
+                if metric.column in missing:
+                    cells.append("n/a")
+                elif metric.subtasks is not None and subtask not in metric.subtasks:
+                    cells.append(NONE)
+                else:
+                    cells.append(format_estimate(estimate(chosen, metric), metric.digits, interval))
             lines.append((subtask.replace("_", " "), method, str(len(chosen)), *cells))
     notes = [metric.note for metric in metrics if metric.note and metric.column not in missing]
     notes += [format_missing(metric.label, missing[metric.column]) for metric in metrics if metric.column in missing]
     header = ("sub-task", "method", "samples", *(heading(metric) for metric in metrics))
     return Table(title, header, tuple(lines), tuple(notes))
-
-
-def _cell(rows: Sequence[Row], metric: SampleMetric, subtask: str, missing: Mapping[str, str], interval: bool) -> str:
-    if metric.column in missing:
-        return "n/a"
-    if metric.subtasks is not None and subtask not in metric.subtasks:
-        return NONE
-    return format_estimate(estimate(rows, metric), metric.digits, interval)

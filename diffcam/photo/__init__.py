@@ -9,15 +9,5 @@ from __future__ import annotations
 from diffcam.photo.reading import MAX_PIXELS, Photo, open_photo, single_channel
 from diffcam.photo.writing import RECORD_TAG, RECORD_TEXT, WRITABLE_SUFFIXES, check_output, encode_photo, save_photo
 
-__all__ = [
-    "MAX_PIXELS",
-    "RECORD_TAG",
-    "RECORD_TEXT",
-    "WRITABLE_SUFFIXES",
-    "Photo",
-    "check_output",
-    "encode_photo",
-    "open_photo",
-    "save_photo",
-    "single_channel",
-]
+__all__ = ["MAX_PIXELS", "RECORD_TAG", "RECORD_TEXT", "WRITABLE_SUFFIXES", "Photo", "check_output", "encode_photo"]
+__all__ += ["open_photo", "save_photo", "single_channel"]

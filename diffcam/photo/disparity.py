@@ -94,9 +94,7 @@ def read_disparity(path: str | Path, *, inverse: bool = False, fill: bool = Fals
     scale, floats beyond it and depth that is inverted, is normalised.
 
     Args:
-        path: See :func:`load_disparity`.
-        inverse: See :func:`load_disparity`.
-        fill: See :func:`load_disparity`.
+        path, inverse, fill: See :func:`load_disparity`.
 
     Returns:
         ``(H, W)``, integers or float32 in [0, 1].
@@ -155,11 +153,7 @@ def _finite(path: Path, values: np.ndarray, inverse: bool, fill: bool) -> np.nda
 
 
 def _check_size(*sides: int) -> None:
-    """Refuse sizes beyond ``MAX_PIXELS``, as a header claims them.
-
-    Raises:
-        ValueError: Naming the size.
-    """
+    """Refuse sizes beyond ``MAX_PIXELS``, as a header claims them."""
     if min(sides) < 0 or math.prod(sides) > MAX_PIXELS:
         raise ValueError(f"{'x'.join(map(str, sides))} pixels are too many")
 

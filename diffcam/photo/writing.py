@@ -96,10 +96,7 @@ def save_photo(
 
 
 def encode_photo(
-    image: Tensor | Image.Image,
-    suffix: str,
-    like: Photo | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    image: Tensor | Image.Image, suffix: str, like: Photo | None = None, metadata: Mapping[str, Any] | None = None
 ) -> bytes:
     """The file that `save_photo` writes, as bytes; arguments as there, `suffix` one of `WRITABLE_SUFFIXES`.
 

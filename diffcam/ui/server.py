@@ -92,7 +92,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, method: str) -> None:
         try:
-            self._check_origin()
+            # Other pages in the same browser may not use this server, also not under a name that they point here.
+            host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+            if self.server.is_local and host.rpartition(":")[0] not in ("127.0.0.1", "localhost"):
+                raise _Refusal(HTTPStatus.FORBIDDEN, f"this server is not called {host}")
+            if origin is not None and urlsplit(origin).netloc != host:
+                raise _Refusal(HTTPStatus.FORBIDDEN, "requests are taken from the page itself only")
             path = urlsplit(self.path).path
             for verb, pattern, action in _ROUTES:
                 match = pattern.fullmatch(path)
@@ -109,15 +114,6 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; the terminal says what")
             raise  # to the terminal; the server goes on
-
-    def _check_origin(self) -> None:
-        """Other pages in the same browser may not use this server, also not under a name that they point here."""
-        host = self.headers.get("Host", "")
-        if self.server.is_local and host.rpartition(":")[0] not in ("127.0.0.1", "localhost"):
-            raise _Refusal(HTTPStatus.FORBIDDEN, f"this server is not called {host}")
-        origin = self.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            raise _Refusal(HTTPStatus.FORBIDDEN, "requests are taken from the page itself only")
 
     def _page(self, path: str) -> None:
         name, kind = PAGE[path]
@@ -138,7 +134,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_json({})
 
     def _refocus(self, key: str) -> None:
-        camera, steps, seed = _parse_request(self._body(10_000), self.server.desk.steps)
+        try:
+            request = json.loads(self._body(10_000))
+            x, y = request["focus"]
+            camera = Camera((float(x), float(y)), float(request["bokeh"]))
+            steps, seed = int(request.get("steps", self.server.desk.steps)), int(request.get("seed", 0))
+        except (KeyError, TypeError, OverflowError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise DiffcamError("the request must name focus [x, y] and bokeh as numbers") from error
+        if not (1 <= steps <= MAX_STEPS and 0 <= seed < 2**63):
+            raise DiffcamError(f"steps must lie in 1 to {MAX_STEPS}, and the seed must not be negative")
         opened = self.server.desk.refocus(key, camera, steps, seed)
         self._send_json({"version": opened.version, "record": opened.record})
 
@@ -194,24 +198,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, str(value))
         self.end_headers()
         self.wfile.write(data)
-
-
-def _parse_request(body: bytes, usual_steps: int) -> tuple[Camera, int, int]:
-    """Camera, steps and seed of a refocus request; the usual steps where it names none.
-
-    Raises:
-        DiffcamError: If it is not one.
-    """
-    try:
-        request = json.loads(body)
-        x, y = request["focus"]
-        camera = Camera((float(x), float(y)), float(request["bokeh"]))
-        steps, seed = int(request.get("steps", usual_steps)), int(request.get("seed", 0))
-    except (KeyError, TypeError, OverflowError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DiffcamError("the request must name focus [x, y] and bokeh as numbers") from error
-    if not (1 <= steps <= MAX_STEPS and 0 <= seed < 2**63):
-        raise DiffcamError(f"steps must lie in 1 to {MAX_STEPS}, and the seed must not be negative")
-    return camera, steps, seed
 
 
 _ROUTES: tuple[tuple[str, re.Pattern[str], Callable[..., None]], ...] = tuple(

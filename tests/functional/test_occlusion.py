@@ -10,7 +10,7 @@ from torch.nn.functional import grid_sample, interpolate
 
 from diffcam.camera import Aperture
 from diffcam.functional.bokeh import render_bokeh_reference, scatter_discs
-from diffcam.functional.occlusion import disc_weight, hidden_surface, inside_share, render_occlusion
+from diffcam.functional.occlusion import composite_layers, disc_weight, hidden_surface, inside_share
 from diffcam.kernels import render_bokeh
 
 RADIUS = 8.0
@@ -126,7 +126,7 @@ def test_spans_equal_the_plain_scatter(aperture: Aperture) -> None:
     disparity = (torch.rand(2, 1, 5, 4, generator=draw).repeat_interleave(8, 2).repeat_interleave(9, 3) * 4).round() / 4
     focus, bokeh = torch.tensor([0.5, 0.2]), torch.tensor([12.0, 6.0])
     fast = render_bokeh(image, disparity, focus, bokeh, 2.2, aperture=aperture, highlights=True, mode="occlusion")
-    plain = render_occlusion(image, disparity, focus, bokeh, 2.2, aperture, True)
+    plain = render_bokeh_reference(image, disparity, focus, bokeh, 2.2, aperture, True, composite_layers)
     assert float(-10 * torch.log10((fast - plain).square().mean())) > 60
 
 
@@ -136,13 +136,16 @@ def test_gradient() -> None:
     disparity = (torch.arange(6) < 3).double().expand(1, 1, 2, 6)
     focus, bokeh = torch.tensor([0.3]).double(), torch.tensor([2.5]).double()
     assert torch.autograd.gradcheck(
-        lambda i: render_occlusion(i, disparity, focus, bokeh, 2.2, None, False), (image,), eps=1e-7, atol=1e-5
+        lambda i: render_bokeh_reference(i, disparity, focus, bokeh, 2.2, spread=composite_layers),
+        (image,),
+        eps=1e-7,
+        atol=1e-5,
     )
     fast = image.detach().float().requires_grad_()
     cotangent = torch.randn(image.shape, generator=draw)
     args = disparity.float(), focus.float(), bokeh.float()
     (render_bokeh(fast, *args, 2.2, mode="occlusion") * cotangent).sum().backward()
-    (render_occlusion(image, disparity, focus, bokeh, 2.2, None, False) * cotangent).sum().backward()
+    (render_bokeh_reference(image, disparity, focus, bokeh, 2.2, spread=composite_layers) * cotangent).sum().backward()
     assert float((fast.grad - image.grad).norm() / image.grad.norm()) < 2e-3
 
 

