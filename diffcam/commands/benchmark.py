@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
 
 from diffcam.benchmark.grids import level_sweep, with_outputs, write_grids
 from diffcam.benchmark.paper import TABLES
-from diffcam.benchmark.results import Results, read_results
+from diffcam.benchmark.results import read_results
 from diffcam.benchmark.run import run_method
 from diffcam.benchmark.setup import read_setup
 from diffcam.benchmark.tables import paper_table, result_tables
@@ -36,22 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser = actions.add_parser("run", help="run methods on an edition, print and write the tables and grids")
     table_parser = actions.add_parser("table", help="print tables from a folder of results")
     for subparser in (run_parser, table_parser):
-        subparser.add_argument(
-            "--config",
-            type=Path,
-            nargs="+",
-            default=[DEFAULT_SETUP],
-            help="edition, metrics and methods; a later file replaces what an earlier one says (default: the shipped "
-            f"configs/{DEFAULT_SETUP.name})",
-        )
+        setup = "edition, metrics and methods; a later file replaces what an earlier one says (default: the shipped "
+        setup += f"configs/{DEFAULT_SETUP.name})"
+        subparser.add_argument("--config", type=Path, nargs="+", default=[DEFAULT_SETUP], help=setup)
     run_parser.add_argument("--shards", nargs="+", help="other shards than the config's")
     run_parser.add_argument("--resolution", type=int, help="another side of the square than the config's, in pixels")
     run_parser.add_argument("--methods", nargs="+", metavar="NAME", help="only these of the config's methods")
-    run_parser.add_argument(
-        "--depth",
-        default="exact",
-        help="what methods are given in place of the exact disparity (table 6): exact, zero, masked, cropped, noisy",
-    )
+    depth = "what methods are given in place of the exact disparity (table 6): exact, zero, masked, cropped, noisy"
+    run_parser.add_argument("--depth", default="exact", help=depth)
     run_parser.add_argument("--name", help="keep one method's results under this name (a row of an ablation table)")
     run_parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder of results")
     run_parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
@@ -61,9 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     paper = "tables of the paper, our rows above its printed figures: a number, or a part of table 1: "
     paper += f"{', '.join(papers)} (none named: all)"
     table_parser.add_argument("--paper", nargs="*", choices=papers, metavar="TABLE", help=paper)
-    table_parser.add_argument(
-        "--source", nargs="+", metavar="NAME", help="only samples of these sources (default: all)"
-    )
+    sources = "only samples of these sources (default: all)"
+    table_parser.add_argument("--source", nargs="+", metavar="NAME", help=sources)
     table_parser.add_argument("--format", choices=sorted(FORMATS), default="text")
     table_parser.add_argument("--no-intervals", action="store_true", help="leave the bootstrap intervals away")
 
@@ -81,8 +75,7 @@ def _run(args: argparse.Namespace) -> int:
     setup = read_setup(*args.config)
     edition = setup.edition(args.shards, args.resolution, args.depth)
     names = args.methods or list(setup.methods)
-    unknown = [name for name in names if name not in setup.methods]
-    if unknown:
+    if unknown := [name for name in names if name not in setup.methods]:
         raise DiffcamError(f"--methods {' '.join(unknown)}: not in the config, which has {', '.join(setup.methods)}")
     if args.workers < 1:
         raise DiffcamError(f"--workers {args.workers}: must be at least 1")
@@ -90,19 +83,20 @@ def _run(args: argparse.Namespace) -> int:
         raise DiffcamError(f"--name {args.name}: names one run; choose one method with --methods")
     every = list(setup.methods)
     for name in names:
-        count = Count(args.name or name, sum(len(scene.numbers) for scene in edition.scenes()))
-        run_method(
-            args.name or name,
-            setup.methods[name],
-            edition,
-            setup.metrics,
-            args.output,
-            order=every.index(name),
-            workers=args.workers,
-            force=args.force,
-            on_scene=count,
-        )
-        count.close()
+        label, total = args.name or name, sum(len(scene.numbers) for scene in edition.scenes())
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            run_method(
+                label,
+                setup.methods[name],
+                edition,
+                setup.metrics,
+                args.output,
+                order=every.index(name),
+                workers=args.workers,
+                force=args.force,
+                on_scene=partial(progress.advance, progress.add_task(label, total=total)),
+            )
+        print(f"{label}: {progress.tasks[0].completed:g} of {total} samples made and scored now", file=sys.stderr)
     results = read_results(args.output)
     title = f"{len(edition.entries)} scenes at {'x'.join(map(str, edition.resolution))}"
     tables = result_tables(results, setup.metrics, title)
@@ -120,7 +114,11 @@ def _table(args: argparse.Namespace) -> int:
     results = read_results(args.results)
     title = args.results.name
     if args.source:
-        _keep_sources(results, args.source)
+        there = {row.source for one in results.values() for row in one.rows.values()}
+        if unknown := sorted(set(args.source) - there):
+            raise DiffcamError(f"--source {' '.join(unknown)}: the results have {', '.join(sorted(there))}")
+        for one in results.values():
+            one.rows = {number: row for number, row in one.rows.items() if row.source in args.source}
         title = f"{title}, {', '.join(args.source)}"
     interval = not args.no_intervals
     if args.paper is None:
@@ -130,38 +128,3 @@ def _table(args: argparse.Namespace) -> int:
         tables = [paper_table(part, results, interval) for part in chosen]
     print("\n\n".join(FORMATS[args.format](table) for table in tables))
     return 0
-
-
-def _keep_sources(results: Mapping[str, Results], sources: Sequence[str]) -> None:
-    """Leave the rows of some sources."""
-    there = {row.source for one in results.values() for row in one.rows.values()}
-    unknown = sorted(set(sources) - there)
-    if unknown:
-        raise DiffcamError(f"--source {' '.join(unknown)}: the results have {', '.join(sorted(there))}")
-    for one in results.values():
-        one.rows = {number: row for number, row in one.rows.items() if row.source in sources}
-
-
-class Count:
-    """A line that counts samples: rewritten on a terminal, written once elsewhere.
-
-    Args:
-        name: What is counted for.
-        total: How many samples there are, counting those finished before.
-    """
-
-    def __init__(self, name: str, total: int) -> None:
-        self.name = name
-        self.total = total
-        self.done = 0
-
-    def __call__(self, samples: int) -> None:
-        """Count some more."""
-        self.done += samples
-        if sys.stderr.isatty():
-            print(f"\r{self.name}: {self.done} of {self.total} samples", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """End the line."""
-        start = "\r" if sys.stderr.isatty() else ""
-        print(f"{start}{self.name}: {self.done} of {self.total} samples made and scored now", file=sys.stderr)

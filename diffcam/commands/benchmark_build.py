@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from diffcam.benchmark.glass import GlassRendering
 from diffcam.benchmark.scenes import BenchmarkRendering, read_points
@@ -18,7 +16,7 @@ from diffcam.commands.source_options import (
     check_ranges,
     open_source,
     output_folder,
-    storage,
+    rendering_options,
 )
 from diffcam.errors import DiffcamError
 from diffcam.functional.bokeh import DISPLAY_GAMMA
@@ -65,12 +63,16 @@ def build(args: argparse.Namespace) -> int:
     """
     folders = {name: vars(args)[name] for name in PHOTOS | MADE if vars(args)[name] is not None}
     if not folders:
-        raise DiffcamError(
-            "name at least one folder of photos: --camera, --phone, --ai, --layered, --glass or --raytraced"
-        )
+        raise DiffcamError(f"name at least one folder of photos: {', '.join(f'--{name}' for name in PHOTOS | MADE)}")
     check_ranges(args, {**RANGES, "size": (64, 4096)})
     output = output_folder(args)
-    points = _points(args.points, [folders[name] for name in PHOTOS if name in folders]) if args.points else {}
+    points = read_points(args.points) if args.points else {}
+    pointed = [folders[name] for name in PHOTOS if name in folders] if points else []
+    photos = {photo.relative_to(folder).as_posix() for folder in pointed for photo in list_photos(folder)}
+    if unknown := [name for name in points if name not in photos]:
+        raise DiffcamError(
+            f"--points {args.points}: no photo of --camera, --phone or --ai is called {', '.join(unknown)}"
+        )
     for name, folder in folders.items():
         source = open_source(
             args,
@@ -82,27 +84,10 @@ def build(args: argparse.Namespace) -> int:
             variants="benchmark",
         )
         rendering = (GlassRendering if name == "glass" else BenchmarkRendering)(
-            seed=args.seed,
-            gamma=args.gamma,
-            device=args.device,
-            attribution=args.attribution,
-            size=args.size,
-            described=args.described,
-            points=points,
-            **storage(args),
+            size=args.size, described=args.described, points=points, **rendering_options(args)
         )
         plan = ShardPlan(
             output, f"{args.name}-{name}", source=source, rendering=rendering, scenes_per_shard=SCENES_PER_SHARD
         )
         print(plan.make(LocalEngine(args.workers), log=sys.stderr, force=args.force).summary())
     return 0
-
-
-def _points(path: Path, folders: Sequence[Path]) -> dict[str, Any]:
-    """The points of a file, every one of a photo that there is."""
-    points = read_points(path)
-    photos = {photo.relative_to(folder).as_posix() for folder in folders for photo in list_photos(folder)}
-    unknown = [name for name in points if name not in photos]
-    if unknown:
-        raise DiffcamError(f"--points {path}: no photo of --camera, --phone or --ai is called {', '.join(unknown)}")
-    return points

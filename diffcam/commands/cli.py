@@ -50,10 +50,7 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
 
     given = sys.argv[1:] if arguments is None else arguments
     named = any(argument.startswith(("--config", "-c")) for argument in given)
-    options = {
-        "exit_on_error": False,
-        "default_config_files": [] if named else [str(CONFIGS / "refocus.yaml")],
-    }
+    options = {"exit_on_error": False, "default_config_files": [] if named else [str(CONFIGS / "refocus.yaml")]}
     parsers: dict[str, Any] = {name: dict(options) for name in LightningCLI.subcommands()}
     # In this mode interpolations such as ${data.init_args.resolution} see overrides; subcommands take it over.
     parsers |= {"prog": "lightning", "parser_mode": "omegaconf+", "exit_on_error": False}
@@ -72,7 +69,13 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     except argparse.ArgumentError as error:
         raise DiffcamError(complaint(str(error))) from error
     except ValueError as error:
-        raise _refusal(error) from error
+        # What a constructor said of its arguments; jsonargparse repeats the whole configuration around it.
+        said: BaseException = error
+        while str(said).startswith("Does not validate against any of the Union subtypes") and said.__cause__:
+            said = said.__cause__
+        if said is error:
+            raise
+        raise DiffcamError(str(said)) from error
 
 
 def run_diffcam(arguments: Sequence[str] | None = None) -> int:
@@ -81,9 +84,8 @@ def run_diffcam(arguments: Sequence[str] | None = None) -> int:
     for index in range(len(arguments) - 1, 0, -1):  # argparse would take a value such as -0.1,0.5 for an option
         if arguments[index - 1].startswith("--") and re.match(r"-[\d.]", arguments[index]):
             arguments[index - 1 : index + 1] = [f"{arguments[index - 1]}={arguments[index]}"]
-    parser = argparse.ArgumentParser(
-        prog="diffcam", description="Change the focus and blur of a photo after it was taken."
-    )
+    description = "Change the focus and blur of a photo after it was taken."
+    parser = argparse.ArgumentParser(prog="diffcam", description=description)
     parser.add_argument("--version", action="version", version=f"diffcam {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = arguments[0] if arguments else None
@@ -112,14 +114,6 @@ def lightning_main() -> None:
     sys.exit(_in_words("lightning", run, (DiffcamError,)))
 
 
-def _refusal(error: ValueError) -> Exception:
-    """What a constructor said of its arguments, around which jsonargparse repeats the whole configuration."""
-    said: BaseException = error
-    while str(said).startswith("Does not validate against any of the Union subtypes") and said.__cause__ is not None:
-        said = said.__cause__
-    return error if said is error else DiffcamError(str(said))
-
-
 def _in_words(program: str, run: Callable[[], int], mendable: tuple[type[Exception], ...]) -> int:
     """Run a command; what a user can mend ends as one line instead of a traceback."""
     try:
@@ -130,14 +124,11 @@ def _in_words(program: str, run: Callable[[], int], mendable: tuple[type[Excepti
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # what a shell says of a program that such a pipe ended
     except mendable as error:
-        message = " ".join(str(error).split())
-        print(f"{program}: {message}", file=sys.stderr)
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.strerror is None and error.filename is None:
-            print(f"{program}: {error}", file=sys.stderr)
-        else:
-            print(f"{program}: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        told = f"{error.filename or ''}: {error.strerror}" if error.strerror or error.filename else str(error)
+        print(f"{program}: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)

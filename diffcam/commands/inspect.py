@@ -29,10 +29,8 @@ def run(args: argparse.Namespace) -> int:
         raise DiffcamError(f"{sheet}: exists already; choose another --sheet, or --force")
     found = inspect_shard(args.shard)
     print("\n".join(found.statistics))
-    for line in found.damage:
-        print(f"damaged: {line}", file=sys.stderr)
-    for line in found.foreign:
-        print(f"foreign: {line}", file=sys.stderr)
+    for line in [*(f"damaged: {one}" for one in found.damage), *(f"foreign: {one}" for one in found.foreign)]:
+        print(line, file=sys.stderr)
     if found.rows and not args.no_sheet:
         found.sheet().save(sheet)
         print(f"contact sheet: {sheet} (image, disparity, renditions; {len(found.rows)} scenes)")

@@ -74,8 +74,7 @@ def complaint(message: str) -> str:
             continue
         if indent < depth or (indent > depth and len(causes) > 1):
             break
-        key = re.fullmatch(r'Parser key "(.+)":', text)
-        if key:
+        if key := re.fullmatch(r'Parser key "(.+)":', text):
             keys.append(key[1])
         else:
             causes = [*causes, text] if indent == depth else [text]

@@ -13,27 +13,16 @@ if TYPE_CHECKING:
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
-    parser.add_argument(
-        "--model",
-        help="packaged name, model folder, or base of the adapter (default: diffcam-tiny, or the base that the "
-        "adapter was trained on)",
-    )
+    model = "packaged name, model folder, or base of the adapter (default: diffcam-tiny, or the adapter's own base)"
+    parser.add_argument("--model", help=model)
     parser.add_argument("--adapter", metavar="FOLDER", help="adapter for a FLUX base: a folder or a name on the hub")
     parser.add_argument("--device", help="where the model runs (default: cuda where there is one, else cpu)")
-    parser.add_argument(
-        "--offload",
-        action="store_true",
-        help="keep codec and transformer in main memory and move each to the GPU only while it works",
-    )
-    parser.add_argument(
-        "--quantization", choices=("8bit", "4bit"), help="hold a FLUX base in fewer bits; 4bit needs a GPU"
-    )
-    parser.add_argument(
-        "--depth-model",
-        metavar="NAME",
-        help="estimates the disparity of photos without a map: a Depth Anything V2 name or folder (default: they are "
-        "solved without depth)",
-    )
+    offload = "keep codec and transformer in main memory and move each to the GPU only while it works"
+    parser.add_argument("--offload", action="store_true", help=offload)
+    bits = "hold a FLUX base in fewer bits; 4bit needs a GPU"
+    parser.add_argument("--quantization", choices=("8bit", "4bit"), help=bits)
+    depth = "estimates the disparity of photos without a map: a Depth Anything V2 name or folder (default: no depth)"
+    parser.add_argument("--depth-model", metavar="NAME", help=depth)
 
 
 def load_pipeline(args: argparse.Namespace) -> RefocusPipeline:

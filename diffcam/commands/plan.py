@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pkgutil import resolve_name
 from typing import Any
 
@@ -39,9 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", choices=sorted(GPUS), default="a100", help="what the days are reckoned on")
     parser.add_argument("--utilisation", type=float, default=0.4, help="share of its peak that is reached (0.4)")
     parser.add_argument("--clicks", action="store_true", help="also count opening a photo and one sampling step")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help="further options of `lightning fit`, without the dashes"
-    )
+    overrides = "further options of `lightning fit`, without the dashes"
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=overrides)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,14 +60,23 @@ def run(args: argparse.Namespace) -> int:
 def plan(command: list[str], args: argparse.Namespace) -> Iterator[str]:
     """Lines of the plan of a ``lightning fit`` command line."""
     from diffcam.callbacks import EMA
-    from diffcam.planning.memory import MetaStep, plan_memory, remembered_bytes
+    from diffcam.models.adapters import trained_parameters
+    from diffcam.planning.memory import MetaStep, click_flops, click_memory, plan_memory, remembered_bytes
+    from diffcam.planning.operations import count
     from diffcam.tasks import ShardedStrategy
 
     config, task, data = _instantiate(command)
-    trainer, quantization = config.trainer, _find(config.model, "quantization")
+    trainer, quantizations = config.trainer, (node.get("quantization") for node in _classes(config.model))
+    quantization = next((bits for bits in quantizations if bits is not None), None)
     devices = _number(trainer.devices) * _number(trainer.num_nodes)
     pairs = data.global_batch or data.batch_size * devices * trainer.accumulate_grad_batches
-    yield from _parameters(task)
+    trained = trained_parameters(task)
+    projector = count(value for name, value in trained.items() if "_projector" in name)
+    adapters = count(value for name, value in trained.items() if "lora_" in name)
+    base = count(value for name, value in task.model.transformer.base.named_parameters() if "lora_" not in name)
+    yield f"transformer              {base:>14,} parameters"
+    yield f"codec                    {count(task.model.codec.parameters()):>14,}"
+    yield f"trained                  {count(trained.values()):>14,}, {adapters:,} adapters and {projector:,} camera"
     step = MetaStep(task, data.batch_size, data.largest)
     averaged = any(_is_a(callback, EMA) for callback in trainer.callbacks or [])
     sharded = _is_a(trainer.strategy, ShardedStrategy)
@@ -93,29 +101,10 @@ def plan(command: list[str], args: argparse.Namespace) -> Iterator[str]:
     if task.model.transformer.attention == "cached":
         yield f"keys and values a photo  {remembered_bytes(task.model, data.resolution) / 1e9:10.2f} GB"
     if args.clicks:
-        yield from _clicks(task, data.resolution, quantization)
-
-
-def _parameters(task: Any) -> Iterator[str]:
-    from diffcam.models.adapters import trained_parameters
-    from diffcam.planning.operations import count
-
-    trained = trained_parameters(task)
-    projector = count(value for name, value in trained.items() if "_projector" in name)
-    adapters = count(value for name, value in trained.items() if "lora_" in name)
-    base = count(value for name, value in task.model.transformer.base.named_parameters() if "lora_" not in name)
-    yield f"transformer              {base:>14,} parameters"
-    yield f"codec                    {count(task.model.codec.parameters()):>14,}"
-    yield f"trained                  {count(trained.values()):>14,}, {adapters:,} adapters and {projector:,} camera"
-
-
-def _clicks(task: Any, resolution: tuple[int, int], quantization: str | None) -> Iterator[str]:
-    from diffcam.planning.memory import click_flops, click_memory
-
-    opening, step = click_flops(task.model, resolution)
-    yield f"opening a photo          {opening / 1e12:10.1f} TFLOP; one sampling step {step / 1e12:.1f} TFLOP"
-    weights, besides = click_memory(task.model, resolution, quantization)
-    yield f"memory to refocus        {(weights + besides) / 1e9:10.2f} GB, {weights / 1e9:.2f} of them weights"
+        opening, click = click_flops(task.model, data.resolution)
+        yield f"opening a photo          {opening / 1e12:10.1f} TFLOP; one sampling step {click / 1e12:.1f} TFLOP"
+        weights, besides = click_memory(task.model, data.resolution, quantization)
+        yield f"memory to refocus        {(weights + besides) / 1e9:10.2f} GB, {weights / 1e9:.2f} of them weights"
 
 
 def _instantiate(command: list[str]) -> tuple[Any, Any, Any]:
@@ -129,7 +118,11 @@ def _instantiate(command: list[str]) -> tuple[Any, Any, Any]:
         def instantiate_classes(self) -> None:
             chosen = self.config[self.subcommand]
             self.kept = chosen.clone()
-            _walk(chosen.model, _without_weights)
+            for node in _classes(chosen.model):
+                if node.get("class_path") in SHAPES:
+                    node["class_path"] = SHAPES[node["class_path"]]
+                for name in {"weights", "compile_backend"} & {*node.get("init_args", {})}:
+                    node["init_args"][name] = None
             del chosen["trainer"]
             chosen["trainer"] = None
             with torch.device("meta"):
@@ -146,26 +139,12 @@ def _instantiate(command: list[str]) -> tuple[Any, Any, Any]:
     return cli.kept, cli.model, cli.datamodule
 
 
-def _without_weights(node: Any) -> None:
-    if node.get("class_path") in SHAPES:
-        node["class_path"] = SHAPES[node["class_path"]]
-    for name in ("weights", "compile_backend"):
-        if name in node.get("init_args", {}):
-            node["init_args"][name] = None
-
-
-def _walk(node: Any, visit: Callable[[Any], None]) -> None:
-    """Visit every class of a config, inner ones last."""
+def _classes(node: Any) -> Iterator[Any]:
+    """Every class of a config, inner ones last."""
     if hasattr(node, "get") and hasattr(node, "items"):
-        visit(node)
+        yield node
         for value in list(vars(node).values()):
-            _walk(value, visit)
-
-
-def _find(node: Any, name: str) -> Any:
-    found: list[Any] = []
-    _walk(node, lambda inner: found.append(inner.get(name)))
-    return next((value for value in found if value is not None), None)
+            yield from _classes(value)
 
 
 def _is_a(node: Any, kind: type) -> bool:

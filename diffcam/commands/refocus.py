@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor
 
 from diffcam.camera import Camera, focus_fractions
 from diffcam.commands.pipeline_options import add_pipeline_arguments, load_pipeline
@@ -24,12 +23,8 @@ MAX_STEPS = 1000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of ``diffcam refocus``."""
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="any JPEG, PNG, TIFF or WebP file")
-    parser.add_argument(
-        "--focus",
-        required=True,
-        metavar="X,Y",
-        help="what to focus on: fractions of width and height from the top left, or pixels when both exceed 1",
-    )
+    focus = "what to focus on: fractions of width and height from the top left, or pixels when both exceed 1"
+    parser.add_argument("--focus", required=True, metavar="X,Y", help=focus)
     parser.add_argument("--bokeh", required=True, type=float, metavar="B", help="how much to blur: 0 (nothing) to 64")
     parser.add_argument(
         "--depth",
@@ -60,8 +55,14 @@ def run(args: argparse.Namespace) -> int:
         raise DiffcamError(f"--seed {args.seed}: must lie in 0 to 2^63 - 1")
     photo = open_photo(args.photo)
     width, height = photo.size
-    camera = Camera(focus_fractions(_numbers(args.focus), height, width), args.bokeh)
-    output = check_output(args.output or _beside(args.photo), photo, args.force)
+    try:
+        x, y = (float(part) for part in args.focus.split(","))
+    except ValueError:
+        raise DiffcamError(f"--focus {args.focus}: must be two numbers with a comma between, as 0.4,0.6") from None
+    camera = Camera(focus_fractions((x, y), height, width), args.bokeh)
+    suffix = args.photo.suffix if args.photo.suffix.lower() in WRITABLE_SUFFIXES else ".png"
+    beside = args.photo.with_name(f"{args.photo.stem}-refocused{suffix}")
+    output = check_output(args.output or beside, photo, args.force)
     if output.exists() and output.samefile(args.photo):
         raise DiffcamError(f"--output {output}: is the photo itself, which is left alone; name another file")
     depth = args.depth
@@ -77,25 +78,7 @@ def run(args: argparse.Namespace) -> int:
         progress.update(task, total=steps + 1)
         session = pipeline.open(photo, depth)
         progress.advance(task)
-
-        def on_step(step: int, latents: Tensor) -> None:
-            progress.advance(task)
-
-        picture = session.refocus(camera, steps, args.seed, on_step)
+        picture = session.refocus(camera, steps, args.seed, lambda step, latents: progress.advance(task))
     save_photo(picture, output, photo, json.loads(picture.info["diffcam"]), args.force)
     print(output)
     return 0
-
-
-def _numbers(text: str) -> tuple[float, float]:
-    """The two numbers of ``X,Y``."""
-    try:
-        x, y = (float(part) for part in text.split(","))
-    except ValueError:
-        raise DiffcamError(f"--focus {text}: must be two numbers with a comma between, as 0.4,0.6") from None
-    return x, y
-
-
-def _beside(photo: Path) -> Path:
-    suffix = photo.suffix if photo.suffix.lower() in WRITABLE_SUFFIXES else ".png"
-    return photo.with_name(f"{photo.stem}-refocused{suffix}")

@@ -17,8 +17,8 @@ from diffcam.commands.source_options import (
     check_ranges,
     open_source,
     output_folder,
+    rendering_options,
     scene_size,
-    storage,
     tell,
 )
 from diffcam.errors import DiffcamError, first_line
@@ -27,10 +27,9 @@ from diffcam.photo import check_output
 from diffcam.simulation.jobs.engines import LocalEngine, RayEngine
 from diffcam.simulation.jobs.plan import IMAGES_PER_SHARD, ShardPlan
 from diffcam.simulation.jobs.writer import Rendering
-from diffcam.simulation.neural import NeuralRenderer
 from diffcam.simulation.photographed.review import REVIEW_PHOTOS, review_photos
 from diffcam.simulation.sources import SOURCES, SourceOptions
-from diffcam.simulation.variants import Openings
+from diffcam.simulation.variants import Openings, load_bokehme
 
 NEURAL = "bokehme"
 """Mode of ``--mode`` that is BokehMe's networks."""
@@ -47,29 +46,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generated.add_argument("--prompts", type=Path, metavar="FILE", help="one prompt a line")
     generated.add_argument("--generator", default=SourceOptions.generator, help="FLUX name or folder")
     generated.add_argument("--generator-lora", metavar="FILE", help="safetensors LoRA against blurred backgrounds")
-    add_rendition_arguments(parser.add_argument_group("what is added to each scene"))
+    added = parser.add_argument_group("what is added to each scene")
+    variants = "renditions a scene: a number, or 'grid' for all 420 (default 0: rendered while training)"
+    added.add_argument("--variants", type=_variants, default=0, help=variants)
+    added.add_argument("--benchmark", action="store_true", help="add the ten benchmark samples to each scene")
+    modes, mode = [*MODES, NEURAL], Rendering.mode
+    added.add_argument("--mode", choices=modes, default=mode, help="of the renderer (default %(default)s)")
+    networks = f"holds the networks of --mode {NEURAL}: arnet.pth and iunet.pth"
+    added.add_argument("--bokehme", type=absolute_path, metavar="FOLDER", help=networks)
+    blades = "apertures to draw from: 0 round, 3 to 16 polygons"
+    added.add_argument("--blades", type=int, nargs="+", default=[0], metavar="N", help=blades)
+    added.add_argument("--cat-eye", type=float, default=0.0, help="strongest clipping of apertures in corners, 0 to 1")
     add_shard_arguments(parser)
     parser.add_argument("--scenes-per-shard", type=int, help=f"default: about {IMAGES_PER_SHARD} pictures a shard")
     parser.add_argument("--engine", choices=["local", "ray"], default="local", help="processes here, or a Ray cluster")
     parser.add_argument("--address", help="of the Ray cluster, 'auto' or ray://HOST:PORT; none starts Ray here")
-    parser.add_argument(
-        "--verify", action="store_true", help="read what is made, and make anew what is not as recorded"
-    )
+    verify = "read what is made, and make anew what is not as recorded"
+    parser.add_argument("--verify", action="store_true", help=verify)
     parser.add_argument("--review", type=Path, metavar="SHEET", help="only write a contact sheet of photos, judged")
-
-
-def add_rendition_arguments(parser: argparse._ArgumentGroup) -> None:
-    """Declare the options of renditions and benchmark samples."""
-    variants = "renditions a scene: a number, or 'grid' for all 420 (default 0: rendered while training)"
-    parser.add_argument("--variants", type=_variants, default=0, help=variants)
-    parser.add_argument("--benchmark", action="store_true", help="add the ten benchmark samples to each scene")
-    modes, mode = [*MODES, NEURAL], Rendering.mode
-    parser.add_argument("--mode", choices=modes, default=mode, help="of the renderer (default %(default)s)")
-    networks = f"holds the networks of --mode {NEURAL}: arnet.pth and iunet.pth"
-    parser.add_argument("--bokehme", type=absolute_path, metavar="FOLDER", help=networks)
-    blades = "apertures to draw from: 0 round, 3 to 16 polygons"
-    parser.add_argument("--blades", type=int, nargs="+", default=[0], metavar="N", help=blades)
-    parser.add_argument("--cat-eye", type=float, default=0.0, help="strongest clipping of apertures in corners, 0 to 1")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,21 +75,6 @@ def run(args: argparse.Namespace) -> int:
     check_ranges(args)
     if args.review:
         return _review(args)
-    _check(args)
-    plan = ShardPlan(
-        args.output,
-        args.name,
-        source=open_source(args),
-        rendering=_rendering(args),
-        scenes_per_shard=args.scenes_per_shard,
-    )
-    engine = RayEngine(args.address) if args.engine == "ray" else LocalEngine(args.workers)
-    print(plan.make(engine, log=sys.stderr, force=args.force, verify=args.verify).summary())
-    return 0
-
-
-def _check(args: argparse.Namespace) -> None:
-    """Refuse options that make no sense, before any work."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", args.name):
         raise DiffcamError(f"--name {args.name!r}: must be letters, digits, '_' and '-'")
     if args.benchmark and args.variants:
@@ -106,6 +85,11 @@ def _check(args: argparse.Namespace) -> None:
         raise DiffcamError(f"--device {args.device}: {first_line(error)}") from error
     if output_folder(args).is_file():
         raise DiffcamError(f"--output {args.output}: is a file; name a folder")
+    source, rendering = open_source(args), _rendering(args)
+    plan = ShardPlan(args.output, args.name, source=source, rendering=rendering, scenes_per_shard=args.scenes_per_shard)
+    engine = RayEngine(args.address) if args.engine == "ray" else LocalEngine(args.workers)
+    print(plan.make(engine, log=sys.stderr, force=args.force, verify=args.verify).summary())
+    return 0
 
 
 def _rendering(args: argparse.Namespace) -> Rendering:
@@ -114,28 +98,24 @@ def _rendering(args: argparse.Namespace) -> Rendering:
         openings = Openings(tuple(args.blades), args.cat_eye)
     except ValueError as error:
         raise DiffcamError(f"--blades, --cat-eye: {error}") from error
-    if (args.mode == NEURAL) != (args.bokehme is not None):
+    neural, shaped = args.mode == NEURAL, openings != Openings()
+    if neural != (args.bokehme is not None):
         raise DiffcamError(f"--mode {NEURAL} and --bokehme FOLDER, with its arnet.pth and iunet.pth, go together")
-    network = NeuralRenderer(args.bokehme) if args.mode == NEURAL else None
     unrendered = args.variants == 0 or args.source == "raytraced"
-    for option, given in (("--blades and --cat-eye are", openings != Openings()), (f"--mode {NEURAL} is", network)):
+    for option, given in (("--blades and --cat-eye are", shaped), (f"--mode {NEURAL} is", neural)):
         if given and unrendered:
             raise DiffcamError(f"{option} of rendered --variants: a number of them, not --source raytraced")
-    if network is not None:
-        if openings != Openings():
-            raise DiffcamError(f"--mode {NEURAL} knows round apertures alone: leave --blades and --cat-eye away")
-        network.load()
+    if neural and shaped:
+        raise DiffcamError(f"--mode {NEURAL} knows round apertures alone: leave --blades and --cat-eye away")
+    if neural:
+        load_bokehme(args.bokehme, "cpu")
     return Rendering(
         args.variants,
         benchmark=args.benchmark,
-        seed=args.seed,
-        gamma=args.gamma,
-        device=args.device,
-        attribution=args.attribution,
-        mode=args.mode if network is None else Rendering.mode,
+        mode=Rendering.mode if neural else args.mode,
         openings=openings,
-        network=network,
-        **storage(args),
+        networks=args.bokehme,
+        **rendering_options(args),
     )
 
 

@@ -42,13 +42,7 @@ def add_shard_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_scene_arguments(parser: argparse.ArgumentParser, *, made: int = MADE_SCENES, maps: str = "maps") -> None:
-    """Declare the options of photos with disparity and of made scenes.
-
-    Args:
-        parser: Where they are declared.
-        made: How many scenes are made by default, for the help.
-        maps: What the folder of maps holds, for the help.
-    """
+    """Declare the options of photos with disparity and of made scenes; ``made`` and ``maps`` go into their help."""
     parser.add_argument("--scenes", type=int, help=f"how many; default: all photos, or {made} made scenes")
     photos = parser.add_argument_group("photos with disparity")
     maps += " with the photos' names: PNG, TIFF, PFM, EXR, NPY"
@@ -73,8 +67,7 @@ def scene_size(text: str) -> tuple[int, int]:
     Raises:
         ArgumentTypeError: If it is neither, or a side is outside 64 to 8192.
     """
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if not match:
+    if not (match := re.fullmatch(r"(\d+)(?:x(\d+))?", text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH or one number")
     height, width = int(match[1]), int(match[2] or match[1])
     if not (64 <= height <= 8192 and 64 <= width <= 8192):
@@ -83,31 +76,24 @@ def scene_size(text: str) -> tuple[int, int]:
 
 
 def output_folder(args: argparse.Namespace) -> Path:
-    """Where shards go.
-
-    Raises:
-        DiffcamError: If the command line does not say.
-    """
+    """Where shards go; a DiffcamError if the command line does not say."""
     if args.output is None:
         raise DiffcamError("--output FOLDER: say where the shards are to go")
     return Path(args.output)
 
 
 def check_ranges(args: argparse.Namespace, ranges: Mapping[str, tuple[float, float]] = RANGES) -> None:
-    """Refuse numbers that make no sense.
-
-    Raises:
-        DiffcamError: Naming the option and its range.
-    """
+    """Refuse numbers that make no sense with a DiffcamError that names the option and its range."""
     for option, (least, most) in ranges.items():
         value = getattr(args, option, None)
         if value is not None and not least <= value <= most:
             raise DiffcamError(f"--{option.replace('_', '-')} {value}: must lie in {least} to {most}")
 
 
-def storage(args: argparse.Namespace) -> dict[str, Any]:
-    """Image format and JPEG quality, both of which ``--quality`` says."""
-    return {"image_format": "jpg", "quality": args.quality} if args.quality else {"image_format": "png"}
+def rendering_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Settings of a :class:`Rendering` that options of shards say; ``--quality`` 0 is PNG."""
+    stored = {"image_format": "jpg", "quality": args.quality} if args.quality else {"image_format": "png"}
+    return stored | {name: getattr(args, name) for name in ("seed", "gamma", "device", "attribution")}
 
 
 def open_source(args: argparse.Namespace, **others: Any) -> Source:
@@ -115,7 +101,7 @@ def open_source(args: argparse.Namespace, **others: Any) -> Source:
 
     Args:
         args: Options that are called as fields of :class:`SourceOptions` are taken.
-        **others: Fields that the command decides.
+        **others: Fields in place of options.
 
     Raises:
         DiffcamError: If an option that the source needs is missing or does not fit.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pad, pixel_shuffle, pixel_unshuffle
 
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line
 from diffcam.functional.bokeh import PAPER_GAMMA, boost_highlights, defocus_radius
 from diffcam.kernels import render_bokeh
 
@@ -130,24 +130,8 @@ def dilate_defocus(radius_B1HW: Tensor) -> Tensor:
     return result
 
 
-def _near_focus(dilated_B1HW: Tensor) -> Tensor:
-    """Blurred mask, 1 where no disc of ``DEFOCUS_SCALE`` pixels or more covers a pixel: there the IUNet refines."""
-    radius = max(round(0.005 * (dilated_B1HW.shape[-2] + dilated_B1HW.shape[-1])), 1)
-    sigma = 0.3 * (radius - 1) + 0.8
-    offsets = torch.arange(-radius, radius + 1).to(dilated_B1HW)
-    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
-    mask = pad((dilated_B1HW.abs() < 1).to(dilated_B1HW), (radius,) * 4, mode="replicate")
-    return conv2d(conv2d(mask, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-
-
 class BokehMe(nn.Module):
-    """The whole renderer: the classical one, with the networks' image blended in by the error map.
-
-    Args:
-        arnet: Coarse bokeh and error map.
-        iunet: Upsampling of the coarse bokeh.
-    """
+    """The whole renderer: the classical one, with the networks' image blended in by the error map."""
 
     def __init__(self, arnet: ARNet, iunet: IUNet) -> None:
         super().__init__()
@@ -172,27 +156,8 @@ class BokehMe(nn.Module):
                 checkpoint = torch.load(path, map_location="cpu", weights_only=True)
                 network.load_state_dict(checkpoint["model"])
             except (RuntimeError, UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
-                reason = str(error).partition("\n")[0]
-                raise DiffcamError(f"{path} is not BokehMe's {name}: {reason}") from error
+                raise DiffcamError(f"{path} is not BokehMe's {name}: {first_line(error)}") from error
         return cls(*networks).eval()
-
-    def _neural(self, image_B3HW: Tensor, radius_B1HW: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-        """The networks' bokeh and error map: rendered small, then doubled step by step up to the image's size."""
-        height, width = image_B3HW.shape[-2:]
-        defocus = radius_B1HW / DEFOCUS_SCALE
-        dilated = dilate_defocus(radius_B1HW) / DEFOCUS_SCALE
-        reduction = max(float(defocus.abs().max()), 1.0)
-        small = int(height / reduction), int(width / reduction)
-        bokeh, error = self.arnet(_resize(image_B3HW, *small), _resize(defocus, *small) / reduction, gamma)
-        bokeh = bokeh.clamp_min(0)
-        ratios = [2 ** (step + 1) / reduction for step in range(int(math.log2(reduction)))]
-        for ratio in [*ratios, 1.0]:
-            size = int(ratio * height), int(ratio * width)
-            defocus_here, dilated_here = ratio * _resize(defocus, *size), ratio * _resize(dilated, *size)
-            refined = self.iunet(_resize(image_B3HW, *size), defocus_here.clamp(-1, 1), bokeh, gamma).clamp_min(0)
-            mask = _near_focus(dilated_here)
-            bokeh = mask * refined + (1 - mask) * _resize(bokeh, *size)
-        return bokeh, _resize(error, height, width)
 
     @torch.no_grad()
     def forward(
@@ -213,7 +178,32 @@ class BokehMe(nn.Module):
         scaled_gamma = (gamma - GAMMA_RANGE[0]) / (GAMMA_RANGE[1] - GAMMA_RANGE[0])
         # Images are reduced by their own largest radius, so one by one.
         results = []
-        for one in range(len(image)):
-            neural, error = self._neural(image[one : one + 1], radius_B1HW[one : one + 1], scaled_gamma)
-            results.append(classical[one : one + 1] * (1 - error) + neural * error)
+        images = zip(image.split(1), radius_B1HW.split(1), classical.split(1), strict=True)
+        for image_13HW, radius_11HW, plain_13HW in images:
+            neural, error = self._render(image_13HW, radius_11HW, scaled_gamma)
+            results.append(plain_13HW * (1 - error) + neural * error)
         return torch.cat(results).clamp(0, 1)
+
+    def _render(self, image_13HW: Tensor, radius_11HW: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+        """The networks' bokeh and error map: rendered small, then doubled step by step up to the image's size."""
+        height, width = image_13HW.shape[-2:]
+        defocus, dilated = radius_11HW / DEFOCUS_SCALE, dilate_defocus(radius_11HW) / DEFOCUS_SCALE
+        reduction = max(float(defocus.abs().max()), 1.0)
+        small = int(height / reduction), int(width / reduction)
+        bokeh, error = self.arnet(_resize(image_13HW, *small), _resize(defocus, *small) / reduction, gamma)
+        bokeh = bokeh.clamp_min(0)
+        ratios = [2 ** (step + 1) / reduction for step in range(int(math.log2(reduction)))]
+        for ratio in [*ratios, 1.0]:
+            size = int(ratio * height), int(ratio * width)
+            scaled = ratio * _resize(defocus, *size)
+            refined = self.iunet(_resize(image_13HW, *size), scaled.clamp(-1, 1), bokeh, gamma).clamp_min(0)
+            # The IUNet refines where no disc of DEFOCUS_SCALE pixels or more covers a pixel; the mask is blurred.
+            mask = (ratio * _resize(dilated, *size)).abs() < 1
+            radius = max(round(0.005 * sum(size)), 1)
+            offsets = torch.arange(-radius, radius + 1).to(bokeh)
+            kernel = torch.exp(-(offsets**2) / (2 * (0.3 * (radius - 1) + 0.8) ** 2))
+            kernel = kernel / kernel.sum()
+            mask = pad(mask.to(bokeh), (radius,) * 4, mode="replicate")
+            mask = conv2d(conv2d(mask, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+            bokeh = mask * refined + (1 - mask) * _resize(bokeh, *size)
+        return bokeh, _resize(error, height, width)

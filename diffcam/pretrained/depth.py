@@ -67,13 +67,9 @@ class DepthAnything:
 
     @torch.no_grad()
     def __call__(self, image_B3HW: Tensor) -> Tensor:
-        """Estimate disparity, scaled per image so that its farthest part is 0 and its nearest 1.
+        """Disparity ``(B, 1, H, W)`` on the device of the input, its least 0 and its greatest 1 in each image.
 
-        Args:
-            image_B3HW: Display values in [0, 1].
-
-        Returns:
-            ``(B, 1, H, W)`` float32 on the device of the input; zeros where the network sees no depth at all.
+        Where the network sees no depth at all it is 0 throughout.
         """
         height, width = image_B3HW.shape[2:]
         size = input_size(height, width, self.short_side, self._network.config.patch_size)

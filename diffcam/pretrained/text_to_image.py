@@ -41,9 +41,8 @@ class FluxPhotographer:
         from diffusers import FluxPipeline
 
         try:
-            pipeline = FluxPipeline.from_pretrained(
-                self.model, torch_dtype=getattr(torch, self.dtype), use_safetensors=True
-            )
+            dtype = getattr(torch, self.dtype)
+            pipeline = FluxPipeline.from_pretrained(self.model, torch_dtype=dtype, use_safetensors=True)
             if self.adapter is not None:
                 path = Path(self.adapter)
                 pipeline.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name="anti_blur")
@@ -60,21 +59,16 @@ class FluxPhotographer:
 
     def describe(self) -> dict[str, Any]:
         """All settings but the device, for records."""
-        settings = self.__getstate__()
-        del settings["device"]
-        return settings
+        return {name: value for name, value in self.__getstate__().items() if name != "device"}
 
     @torch.no_grad()
     def __call__(self, prompt: str, seed: int, size: tuple[int, int]) -> Tensor:
-        """Make one photo.
+        """Make one photo ``(3, H, W)``, float32 display values in [0, 1].
 
         Args:
             prompt: What it shows.
             seed: Of the initial noise, drawn on the CPU so that it is the same on every device.
             size: Height and width in pixels, multiples of 16.
-
-        Returns:
-            ``(3, H, W)`` float32 display values in [0, 1].
         """
         made = self._pipeline(
             prompt,

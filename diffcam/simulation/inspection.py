@@ -15,7 +15,6 @@ from diffcam.data.schema import Scene
 from diffcam.data.shards import index_shard
 from diffcam.errors import DiffcamError
 from diffcam.photo.pixels import to_picture
-from diffcam.simulation.contact_sheet import contact_sheet
 from diffcam.simulation.photographed.all_in_focus import measure_sharpness
 
 SHEET_ROWS = 24
@@ -45,6 +44,15 @@ class Inspection:
         """The scenes' pictures in as many columns as make the sheet about square."""
         width, height = max(row.width for row in self.rows), self.rows[0].height
         return contact_sheet(self.rows, max(1, round((len(self.rows) * height / width) ** 0.5)))
+
+
+def contact_sheet(cells: Sequence[Image.Image], columns: int) -> Image.Image:
+    """Pictures side by side, row by row; every cell has the size of the largest."""
+    width, height = max(cell.width for cell in cells), max(cell.height for cell in cells)
+    sheet = Image.new("RGB", (columns * width, -(-len(cells) // columns) * height), "black")
+    for number, cell in enumerate(cells):
+        sheet.paste(cell, (number % columns * width, number // columns * height))
+    return sheet
 
 
 def inspect_shard(path: Path) -> Inspection:
@@ -90,32 +98,26 @@ def inspect_shard(path: Path) -> Inspection:
 
 
 def sheet_row(scene: Scene, side: int = 160) -> Image.Image:
-    """Image, disparity and a few renditions of a scene in a row, the focus point marked."""
-    stored = [variant for variant in scene.variants if variant.image is not None]
-    step = max(1, len(stored) // SHEET_VARIANTS)
-    chosen = stored[::step][:SHEET_VARIANTS]
+    """Image, disparity and a few renditions of a scene in a row of squares, the focus point marked."""
     pictures: list[tuple[Tensor, str, tuple[float, float] | None]] = [
-        (scene.image, scene.key, None),
-        (scene.disparity.expand(3, -1, -1), f"{scene.source}, {scene.kind}", None),
+        (variant.image, f"d {variant.focus_disparity:.2f} b {variant.camera.bokeh:g}", variant.camera.focus)
+        for variant in scene.variants
+        if variant.image is not None
     ]
-    for variant in chosen:
-        assert variant.image is not None, "selected above"
-        label = f"d {variant.focus_disparity:.2f} b {variant.camera.bokeh:g}"
-        pictures.append((variant.image, label, variant.camera.focus))
-    return contact_sheet([_cell(*picture, side) for picture in pictures], len(pictures))
-
-
-def _cell(tensor: Tensor, label: str, focus: tuple[float, float] | None, side: int) -> Image.Image:
-    small = to_picture(tensor)
-    small.thumbnail((side - 4, side - 16))
-    draw = ImageDraw.Draw(small)
-    if focus is not None:
-        x, y = focus[0] * small.width, focus[1] * small.height
-        draw.ellipse([x - 4, y - 4, x + 4, y + 4], outline="red", width=2)
-    cell = Image.new("RGB", (side, side), "black")
-    cell.paste(small, (2, 2))
-    ImageDraw.Draw(cell).text((3, side - 13), label, fill="white")
-    return cell
+    pictures = pictures[:: max(1, len(pictures) // SHEET_VARIANTS)][:SHEET_VARIANTS]
+    disparity = (scene.disparity.expand(3, -1, -1), f"{scene.source}, {scene.kind}", None)
+    cells = []
+    for tensor, label, focus in [(scene.image, scene.key, None), disparity, *pictures]:
+        small = to_picture(tensor)
+        small.thumbnail((side - 4, side - 16))
+        if focus is not None:
+            x, y = focus[0] * small.width, focus[1] * small.height
+            ImageDraw.Draw(small).ellipse([x - 4, y - 4, x + 4, y + 4], outline="red", width=2)
+        cell = Image.new("RGB", (side, side), "black")
+        cell.paste(small, (2, 2))
+        ImageDraw.Draw(cell).text((3, side - 13), label, fill="white")
+        cells.append(cell)
+    return contact_sheet(cells, len(cells))
 
 
 def _spread(values: list[float]) -> str:

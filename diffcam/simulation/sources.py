@@ -15,8 +15,12 @@ from diffcam.errors import DiffcamError
 from diffcam.simulation.draws import Draws
 from diffcam.simulation.layered.scenes import LayeredSource
 from diffcam.simulation.photographed.all_in_focus import DEFAULT_THRESHOLD
-from diffcam.simulation.photographed.development import Development
-from diffcam.simulation.photographed.disparity_providers import DisparityFolder, DisparityProvider, EstimatedDisparity
+from diffcam.simulation.photographed.development import (
+    Development,
+    DisparityFolder,
+    DisparityProvider,
+    EstimatedDisparity,
+)
 from diffcam.simulation.photographed.generated import GeneratedSource, read_prompts
 from diffcam.simulation.photographed.source import PhotoSource, merged_results
 from diffcam.simulation.raytraced.raytracer import choose_variant
@@ -101,11 +105,7 @@ class SourceOptions:
         return SOURCES[self.source](self, report)
 
     def photo_folder(self) -> Path:
-        """The folder of photos.
-
-        Raises:
-            DiffcamError: If there is none.
-        """
+        """The folder of photos; a DiffcamError if there is none."""
         if self.folder is None:
             raise DiffcamError(f"--source {self.source} needs a folder of photos")
         return self.folder
@@ -151,8 +151,7 @@ def _photo_textures(options: SourceOptions, report: Report) -> PhotoFolder:
 
 
 def _photos(options: SourceOptions, _report: Report) -> Source:
-    folder = options.photo_folder()
-    kind = "ai" if options.source == "ai" else "photo"
+    folder, kind = options.photo_folder(), "ai" if options.source == "ai" else "photo"
     paths = tuple(list_photos(folder)[: options.scenes])
     return PhotoSource(folder, paths, _development(options, options.source, kind))
 
@@ -171,16 +170,10 @@ def _generated(options: SourceOptions, _report: Report) -> Source:
         raise DiffcamError("--source flux needs --prompts FILE, one prompt a line")
     if any(side % 16 for side in options.size):
         raise DiffcamError(f"--size {options.size[0]}x{options.size[1]}: --source flux makes multiples of 16")
-    prompts = read_prompts(options.prompts)
+    prompts, development = read_prompts(options.prompts), _development(options, "ai", "ai")
     photographer = FluxPhotographer(options.generator, options.generator_lora, device=options.device)
-    return GeneratedSource(
-        prompts,
-        options.scenes or len(prompts),
-        photographer,
-        development=_development(options, "ai", "ai"),
-        size=options.size,
-        seed=options.seed,
-    )
+    count, size, seed = options.scenes or len(prompts), options.size, options.seed
+    return GeneratedSource(prompts, count, photographer, development=development, size=size, seed=seed)
 
 
 def _development(options: SourceOptions, source: str, kind: str) -> Development:
@@ -193,13 +186,11 @@ def _development(options: SourceOptions, source: str, kind: str) -> Development:
     elif options.disparity is not None and options.depth_model is None and options.folder is not None:
         if not options.disparity.is_dir():
             raise DiffcamError(f"--disparity {options.disparity}: no such folder")
-        disparity = DisparityFolder(
-            options.folder, options.disparity, inverse=options.inverse, fill_holes=options.fill_holes
-        )
+        read = {"inverse": options.inverse, "fill_holes": options.fill_holes}
+        disparity = DisparityFolder(options.folder, options.disparity, **read)
     else:
-        raise DiffcamError(
-            f"--source {options.source} needs disparity: --disparity FOLDER of maps, or --depth-model NAME"
-        )
+        ways = "--disparity FOLDER of maps, or --depth-model NAME"
+        raise DiffcamError(f"--source {options.source} needs disparity: {ways}")
     return Development(disparity, short_side=min(options.size), threshold=options.threshold, source=source, kind=kind)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Generator
@@ -16,7 +18,9 @@ from diffcam.errors import DiffcamError
 from diffcam.functional.bokeh import PAPER_GAMMA
 from diffcam.grid import FOCUS_TOLERANCE, LEVELS, PLANES, choose, draw_in_focus, pixel_centre
 from diffcam.kernels import render_bokeh
-from diffcam.simulation.neural import NeuralRenderer
+
+if TYPE_CHECKING:  # importing the models takes seconds, which workers that need none would wait for
+    from diffcam.pretrained.bokehme import BokehMe
 
 REFOCUS_DISTANCE = 0.25
 """Disparity that the two planes of a refocus sample lie apart, if the scene has such: a difference that is seen."""
@@ -24,19 +28,12 @@ REFOCUS_DISTANCE = 0.25
 Renditions = int | Literal["grid", "benchmark"]
 """Which renditions of a scene are made: so many drawn from the grid, all 420 of it, or those of the benchmark."""
 
-
 MANIFEST_NUMBERS: dict[Renditions, int] = {"grid": -1, "benchmark": 0}
 """How manifests write those that are no number."""
 
 
 def draw_renditions(scene: Scene, renditions: Renditions, generator: Generator) -> tuple[Variant, ...]:
-    """The renditions of a scene that are asked for, without their images.
-
-    Args:
-        scene: The scene; what it has in variants is not looked at.
-        renditions: Which.
-        generator: Draws focus points, and planes and levels where these are not given.
-    """
+    """The renditions of a scene that are asked for, without their images; what it has in variants is not looked at."""
     if renditions == "grid":
         return full_grid(scene, generator)
     if renditions == "benchmark":
@@ -49,10 +46,6 @@ def full_grid(scene: Scene, generator: Generator) -> tuple[Variant, ...]:
 
     A plane in which nothing lies has no focus point; it is kept, as in the paper, and points at the pixel whose
     disparity is nearest to it. ``Variant.focus_disparity`` tells the two apart.
-
-    Args:
-        scene: The scene; what it has in variants is not looked at.
-        generator: Draws one focus point a plane.
     """
     variants = []
     for plane in PLANES:
@@ -65,13 +58,7 @@ def full_grid(scene: Scene, generator: Generator) -> tuple[Variant, ...]:
 
 
 def draw_variants(scene: Scene, count: int, generator: Generator) -> tuple[Variant, ...]:
-    """A drawn subset of the grid: planes in which something lies, all of them before one comes again.
-
-    Args:
-        scene: The scene.
-        count: How many renditions.
-        generator: Draws planes, levels and focus points.
-    """
+    """``count`` draws from the grid: planes in which something lies, all of them before one comes again."""
     variants: list[Variant] = []
     while len(variants) < count:
         for step in torch.randperm(len(PLANES), generator=generator).tolist():
@@ -113,7 +100,7 @@ def render_variants(
     gamma: float = PAPER_GAMMA,
     device: str = "cpu",
     mode: str = "classical",
-    network: NeuralRenderer | None = None,
+    networks: Path | None = None,
 ) -> Scene:
     """The scene with the given variants, each rendered from its all-in-focus image.
 
@@ -123,19 +110,31 @@ def render_variants(
         gamma: Of the renderer.
         device: Where to render.
         mode: Of the renderer, see :func:`render_bokeh`.
-        network: Renders instead, through round apertures.
+        networks: Folder of BokehMe's, which render instead, through round apertures.
     """
     image, disparity = scene.image[None].to(device), scene.disparity[None].to(device)
     rendered = []
     for variant in variants:
         plane = torch.tensor([variant.focus_disparity], device=device)
         radius = torch.tensor([variant.camera.radius_per_disparity(*image.shape[2:])], device=device)
-        if network is not None:
-            picture = network(image, disparity, plane, radius, gamma)
+        if networks is not None:
+            picture = load_bokehme(networks, device)(image, disparity, plane, radius, gamma)
         else:
             picture = render_bokeh(image, disparity, plane, radius, gamma, aperture=variant.camera.aperture, mode=mode)
         rendered.append(replace(variant, image=picture[0].clamp(0, 1).cpu()))
     return replace(scene, variants=tuple(rendered))
+
+
+@cache
+def load_bokehme(folder: Path, device: str) -> BokehMe:
+    """BokehMe's networks, read from their files once in every process.
+
+    Raises:
+        DiffcamError: If a file is missing or is not of the release.
+    """
+    from diffcam.pretrained.bokehme import BokehMe
+
+    return BokehMe.from_pretrained(folder).to(device)
 
 
 def draw_benchmark_samples(scene: Scene, generator: Generator) -> Scene:
@@ -154,9 +153,8 @@ def draw_benchmark_samples(scene: Scene, generator: Generator) -> Scene:
     """
     planes = [plane for plane in PLANES if bool(((scene.disparity - plane).abs() < FOCUS_TOLERANCE).any())]
     if len(planes) < 2:
-        raise DiffcamError(
-            f"scene {scene.key}: a benchmark scene needs two focus planes, its disparity has {len(planes)}"
-        )
+        found = f"its disparity has {len(planes)}"
+        raise DiffcamError(f"scene {scene.key}: a benchmark scene needs two focus planes, {found}")
     distant = [(a, b) for a in planes for b in planes if abs(a - b) >= REFOCUS_DISTANCE]
     first, second = distant[choose(len(distant), generator)] if distant else (planes[0], planes[-1])
     levels = torch.randperm(len(LEVELS), generator=generator)[:2].tolist()

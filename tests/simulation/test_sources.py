@@ -17,8 +17,7 @@ from diffcam.commands import simulate as command
 from diffcam.data.shards import read_shard
 from diffcam.errors import DiffcamError
 from diffcam.simulation.layered.scenes import LayeredSource
-from diffcam.simulation.photographed.development import Development
-from diffcam.simulation.photographed.disparity_providers import EstimatedDisparity
+from diffcam.simulation.photographed.development import Development, EstimatedDisparity
 from diffcam.simulation.photographed.generated import GeneratedSource, read_prompts
 from diffcam.simulation.photographed.source import merged_results
 from diffcam.simulation.textures.photos import PhotoFolder, check_photos, list_photos

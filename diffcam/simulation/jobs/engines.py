@@ -9,12 +9,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any, Protocol, TypeVar
 
 import torch
 
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line
+
+RETRIES = 3
+"""How often a job is run again whose worker died."""
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -31,6 +35,7 @@ class Engine(Protocol):
         """
 
 
+@dataclass
 class LocalEngine:
     """Processes of this machine, one thread each.
 
@@ -39,11 +44,12 @@ class LocalEngine:
         retries: How often a pool whose worker died is started again.
     """
 
-    def __init__(self, workers: int, retries: int = 3) -> None:
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, got {workers}")
-        self.workers = workers
-        self.retries = retries
+    workers: int
+    retries: int = RETRIES
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
 
     def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
         """See :class:`Engine`."""
@@ -73,6 +79,7 @@ class LocalEngine:
         )
 
 
+@dataclass
 class RayEngine:
     """Tasks of a Ray cluster, one core each; photos, maps and the output must have the same paths on every node.
 
@@ -81,17 +88,15 @@ class RayEngine:
 
     Args:
         address: Of the cluster, such as ``auto`` or ``ray://host:10001``; None starts Ray on this machine.
-        retries: How often a job is run again.
     """
 
-    def __init__(self, address: str | None = None, retries: int = 3) -> None:
-        self.address = address
-        self.retries = retries
+    address: str | None = None
 
     def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
         """See :class:`Engine`."""
         try:
             import ray
+            from ray import exceptions
         except ImportError as error:
             raise DiffcamError("--engine ray needs the package ray: pip install ray") from error
 
@@ -100,22 +105,18 @@ class RayEngine:
             try:
                 ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
-                reason = str(error).strip().splitlines()[0]
-                raise DiffcamError(f"--address {self.address}: no Ray cluster answers there ({reason})") from error
+                message = f"--address {self.address}: no Ray cluster answers there ({first_line(error)})"
+                raise DiffcamError(message) from error
         try:
-            task: Any = ray.remote(num_cpus=1, max_retries=self.retries)(_with_one_thread)
+            task: Any = ray.remote(num_cpus=1, max_retries=RETRIES)(_with_one_thread)
             waiting = [task.remote(function, job) for job in jobs]
             while waiting:
                 done, waiting = ray.wait(waiting)
                 yield ray.get(done[0])
-        except ray.exceptions.RaySystemError as error:
-            raise DiffcamError(
-                f"simulation: the Ray cluster failed ({error}); run again: what is done is kept"
-            ) from error
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
-            raise DiffcamError(
-                f"simulation: a job's worker died {self.retries + 1} times; run again: what is done is kept"
-            ) from error
+        except (exceptions.RaySystemError, exceptions.WorkerCrashedError, exceptions.NodeDiedError) as error:
+            failed = isinstance(error, exceptions.RaySystemError)
+            what = f"the Ray cluster failed ({error})" if failed else f"a job's worker died {RETRIES + 1} times"
+            raise DiffcamError(f"simulation: {what}; run again: what is done is kept") from error
         finally:
             if started:
                 ray.shutdown()

@@ -49,40 +49,25 @@ class Manifest:
         settings = json.loads(json.dumps(settings))
         if not path.exists():
             return cls(path, settings)
-        old = cls._read(path)
-        if old.settings == settings:
-            kept = [record for record in old.records.values() if record.on_disk(path.parent, verify)]
-            old.records = {record.start: record for record in kept}
-            return old
-        if not force:
-            differing = ", ".join(_differences(old.settings, settings))
-            raise DiffcamError(
-                f"{path}: holds a run with other settings ({differing}); choose another --output or --name, or --force"
-            )
-        for record in old.records.values():
-            (path.parent / record.name).unlink(missing_ok=True)
-        path.unlink()
-        return cls(path, settings)
-
-    @classmethod
-    def _read(cls, path: Path) -> Manifest:
         try:
             content = json.loads(path.read_text())
             if content["version"] != VERSION:
                 raise ValueError(f"version {content['version']}")
-            records = [ShardRecord(**{**entry, "skipped": tuple(entry["skipped"])}) for entry in content["shards"]]
-            return cls(path, content["settings"], {record.start: record for record in records})
+            old = [ShardRecord(**{**entry, "skipped": tuple(entry["skipped"])}) for entry in content["shards"]]
+            before = content["settings"]
         except (ValueError, KeyError, TypeError) as error:
             raise DiffcamError(f"{path}: not a simulation manifest ({error}); choose another --output") from error
-
-    def has(self, start: int, stop: int) -> bool:
-        """Whether the shard of these scenes is made."""
-        return start in self.records and self.records[start].stop == stop
-
-    def add(self, record: ShardRecord) -> None:
-        """Keep a record and write the file."""
-        self.records[record.start] = record
-        self.write()
+        if before == settings:
+            return cls(path, settings, {record.start: record for record in old if record.on_disk(path.parent, verify)})
+        if not force:
+            differing = ", ".join(_differences(before, settings))
+            raise DiffcamError(
+                f"{path}: holds a run with other settings ({differing}); choose another --output or --name, or --force"
+            )
+        for record in old:
+            (path.parent / record.name).unlink(missing_ok=True)
+        path.unlink()
+        return cls(path, settings)
 
     def summary(self) -> str:
         """How much was made, in a line."""

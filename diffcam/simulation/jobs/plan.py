@@ -9,7 +9,7 @@ from typing import TextIO
 from diffcam.errors import DiffcamError
 from diffcam.simulation.jobs.engines import Engine
 from diffcam.simulation.jobs.manifest import Manifest
-from diffcam.simulation.jobs.progress import Progress
+from diffcam.simulation.jobs.progress import RunProgress
 from diffcam.simulation.jobs.writer import Rendering, ShardJob, make_shard
 from diffcam.simulation.sources import Source
 
@@ -59,16 +59,17 @@ class ShardPlan:
         for number, start in enumerate(range(0, total, step)):
             path, stop = self.folder / f"{self.name}-{number:06d}.tar", min(start + step, total)
             jobs.append(ShardJob(path, self.source, self.rendering, start=start, stop=stop))
-        waiting = [job for job in jobs if not manifest.has(job.start, job.stop)]
+        made = {(record.start, record.stop) for record in manifest.records.values()}
+        waiting = [job for job in jobs if (job.start, job.stop) not in made]
         if len(waiting) < len(jobs):
             print(f"continuing: {len(jobs) - len(waiting)} of {len(jobs)} shards are made already", file=log)
-        progress = Progress(total, total - sum(job.stop - job.start for job in waiting), log)
-        for record in engine.run(make_shard, waiting):
-            for reason in record.skipped:
-                print(f"skipped: {reason}", file=log)
-            manifest.add(record)
-            progress.add(record.scenes, len(record.skipped))
-        progress.close()
+        with RunProgress(total, total - sum(job.stop - job.start for job in waiting), log) as progress:
+            for record in engine.run(make_shard, waiting):
+                for reason in record.skipped:
+                    progress.console.out(f"skipped: {reason}", highlight=False)
+                manifest.records[record.start] = record
+                manifest.write()
+                progress.add(record.scenes, len(record.skipped))
         manifest.write()
         if not any(record.scenes for record in manifest.records.values()):
             raise DiffcamError(f"{manifest.path}: no scene could be made; the lines above say why")

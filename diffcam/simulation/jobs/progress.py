@@ -1,60 +1,41 @@
-"""A line that says how far a long run is, how fast it goes and when it will be done."""
+"""How far a long run is, how fast it goes and how much time is left."""
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable
 from typing import TextIO
 
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-class Progress:
-    """Counts finished scenes, or whatever the unit is.
+
+class RunProgress(Progress):
+    """Counts finished scenes, or another unit: in a line that changes on a terminal, in a new one each time elsewhere.
 
     Args:
         total: Scenes to make, those already made by an earlier run among them.
         done: Those already made.
-        stream: Where lines go; on a terminal each overwrites the one before.
-        clock: Seconds, from any origin.
+        stream: Where lines go.
         unit: What is counted.
+        clock: Seconds, from any origin; None: rich's clock.
     """
 
     def __init__(
-        self,
-        total: int,
-        done: int,
-        stream: TextIO,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        unit: str = "scenes",
+        self, total: int, done: int, stream: TextIO, *, unit: str = "scenes", clock: Callable[[], float] | None = None
     ) -> None:
-        self.total = total
-        self.done = done
-        self.skipped = 0
-        self._stream = stream
-        self._clock = clock
-        self._unit = unit
-        self._began = clock()
-        self._first = done
-        self._end = "\r" if stream.isatty() else "\n"
+        console = Console(file=stream)
+        columns = (MofNCompleteColumn(), "{task.description}", TimeRemainingColumn(), "left")
+        alone = not console.is_terminal  # then nothing but the lines of `add` is printed
+        super().__init__(*columns, console=console, transient=alone, get_time=clock, speed_estimate_period=math.inf)
+        self.unit, self.skipped, self.run = unit, 0, self.add_task(unit, total=total, completed=done)
+        self.advance(self.run, 0)  # the rate is counted from here
 
-    def add(self, scenes: int, skipped: int) -> None:
-        """Count scenes that were made and scenes that were left out, and print the line."""
-        self.done += scenes + skipped
+    def add(self, made: int, skipped: int = 0) -> None:
+        """Count what was made and what was left out."""
         self.skipped += skipped
-        print(f"{self.line():<78}", end=self._end, file=self._stream, flush=True)
-
-    def line(self) -> str:
-        """The text of the line."""
-        made = self.done - self._first
-        seconds = max(self._clock() - self._began, 1e-9)
-        rate = made / seconds
-        minutes, rest = divmod(round((self.total - self.done) / rate if rate > 0 else 0.0), 60)
-        hours, minutes = divmod(minutes, 60)
-        left = f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-        text = f"{self.done}/{self.total} {self._unit}, {rate:.2f} {self._unit}/s, {left} left"
-        return f"{text}, {self.skipped} skipped" if self.skipped else text
-
-    def close(self) -> None:
-        """End the line."""
-        if self._end == "\r":
-            print(file=self._stream)
+        self.advance(self.run, made + skipped)
+        rate = f"{self.unit}, {self.tasks[0].speed or 0:.2f} a second"
+        self.update(self.run, description=f"{rate}, {self.skipped} skipped" if self.skipped else rate)
+        if not self.console.is_terminal:
+            self.console.print(self.get_renderable())

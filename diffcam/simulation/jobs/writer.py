@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
@@ -15,13 +16,13 @@ from diffcam.errors import DiffcamError
 from diffcam.files import file_sha256
 from diffcam.functional.bokeh import PAPER_GAMMA
 from diffcam.grid import LEVELS, PLANES
-from diffcam.simulation.neural import NeuralRenderer
 from diffcam.simulation.sources import Source
 from diffcam.simulation.variants import (
     MANIFEST_NUMBERS,
     Openings,
     draw_benchmark_samples,
     draw_renditions,
+    load_bokehme,
     render_variants,
 )
 
@@ -41,7 +42,7 @@ class Rendering:
         attribution: Licence and authors, kept in every scene.
         mode: Of the renderer.
         openings: Apertures of the renditions.
-        network: Renders instead of the plain renderer, through round apertures.
+        networks: Folder of BokehMe's networks, which then render in place of the renderer, through round apertures.
     """
 
     variants: int | Literal["grid"] = 0
@@ -55,7 +56,7 @@ class Rendering:
     attribution: str = ""
     mode: str = "classical"
     openings: Openings = field(default_factory=Openings)
-    network: NeuralRenderer | None = None
+    networks: Path | None = None
 
     @property
     def images_per_scene(self) -> int:
@@ -77,7 +78,9 @@ class Rendering:
         drawn = draw_renditions(scene, self.variants, generator)
         if self.openings != Openings():
             drawn = tuple(self.openings.fit(variant, generator) for variant in drawn)
-        return render_variants(scene, drawn, gamma=self.gamma, device=self.device, mode=self.mode, network=self.network)
+        return render_variants(
+            scene, drawn, gamma=self.gamma, device=self.device, mode=self.mode, networks=self.networks
+        )
 
     def describe(self) -> dict[str, Any]:
         """The settings, for the manifest, as the first release wrote them, so that its runs can be continued.
@@ -87,10 +90,15 @@ class Rendering:
         settings = asdict(self)
         settings["variants"] = MANIFEST_NUMBERS.get(self.variants, self.variants)
         settings["quality"] = 0 if settings.pop("image_format") == "png" else self.quality
-        for name in ("mode", "openings", "network"):
+        for name in ("mode", "openings"):
             if getattr(self, name) == getattr(Rendering(), name):
                 del settings[name]
-        return settings if self.network is None else settings | {"network": self.network.describe()}
+        del settings["networks"]
+        if self.networks is not None:
+            weights = load_bokehme(self.networks, "cpu").state_dict()
+            content = b"".join(name.encode() + value.numpy().tobytes() for name, value in weights.items())
+            settings["network"] = hashlib.sha256(content).hexdigest()
+        return settings
 
 
 @dataclass(frozen=True)
@@ -130,16 +138,10 @@ class ShardRecord:
     skipped: tuple[str, ...]
 
     def on_disk(self, folder: Path, verify: bool = False) -> bool:
-        """Whether the file is there in its full size, and has its hash if that is to be verified.
-
-        An empty shard has no file.
-        """
+        """Whether the file, if the shard has scenes, is there in its full size; verified, with its hash too."""
         path = folder / self.name
-        if self.scenes == 0:
-            return True
-        if not (path.is_file() and path.stat().st_size == self.bytes):
-            return False
-        return not verify or file_sha256(path) == self.sha256
+        whole = path.is_file() and path.stat().st_size == self.bytes
+        return self.scenes == 0 or (whole and (not verify or file_sha256(path) == self.sha256))
 
 
 def make_shard(job: ShardJob) -> ShardRecord:
@@ -165,9 +167,8 @@ def make_shard(job: ShardJob) -> ShardRecord:
     try:
         sha256 = write_shard(job.path, scenes(), job.rendering.image_format, job.rendering.quality)
     except OSError as error:
-        raise DiffcamError(
-            f"{job.path}: cannot be written ({error.strerror}); make room, then run again: what is done is kept"
-        ) from error
+        advice = "make room, then run again: what is done is kept"
+        raise DiffcamError(f"{job.path}: cannot be written ({error.strerror}); {advice}") from error
     size = os.path.getsize(job.path)
     if not written:
         job.path.unlink()

@@ -87,12 +87,7 @@ class Layer:
 def composite(colour: np.ndarray, disparity: np.ndarray, layer: Layer) -> None:
     """Paint a layer over a picture in place; scenes are painted from far to near.
 
-    Colours mix by alpha; disparity does not mix, an object owns the pixels that it covers by half or more.
-
-    Args:
-        colour: float32 (H, W, 3).
-        disparity: float32 (H, W).
-        layer: What to paint.
+    Colours (H, W, 3) mix by alpha; disparity (H, W) does not: an object owns the pixels that it covers by half or more.
     """
     height, width = disparity.shape
     y0, x0 = max(layer.top, 0), max(layer.left, 0)
@@ -130,13 +125,7 @@ class Stage:
         """The ground of a scene in a frame of a height in pixels."""
         horizon = draws.uniform(*HORIZON) * height
         backdrop = 0.0 if draws.chance(OUTDOORS) else draws.uniform(*WALL)
-        return cls(
-            horizon=horizon,
-            depth=height - horizon,
-            backdrop=backdrop,
-            has_ground=draws.chance(GROUND),
-            textured=draws.chance(TEXTURED_GROUND),
-        )
+        return cls(horizon, height - horizon, backdrop, draws.chance(GROUND), draws.chance(TEXTURED_GROUND))
 
 
 @dataclass(frozen=True)
@@ -219,9 +208,8 @@ class LayeredSource:
         box_width = max(4, round(box_height * draws.uniform(*STANDING_WIDTH)))
         foot = stage.horizon + near * stage.depth
         left = round(draws.uniform(0.0, 1.0) * self.size[1] - box_width / 2)
-        return self._layer(
-            draws, draws.choice(STANDING), near, box=(round(foot) - box_height, left, box_height, box_width)
-        )
+        box = (round(foot) - box_height, left, box_height, box_width)
+        return self._layer(draws, draws.choice(STANDING), near, box=box)
 
     def _hanging(self, draws: Draws, stage: Stage, near: float) -> Layer:
         """An object that reaches into the frame from a side or floats in it, the larger the nearer."""

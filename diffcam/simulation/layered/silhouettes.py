@@ -131,25 +131,19 @@ def branch(draws: Draws, height: int, width: int) -> np.ndarray:
     """Twigs with leaves that reach in from the left edge."""
     canvas = _Canvas(height, width)
     short = min(height, width)
-    along = np.linspace(0, 1, 12)
+    along, down = np.linspace(0, 1, 12), np.linspace(0, 1, 8)
+    half = 0.22 * np.sin(down * math.pi)
+    leaf = np.concatenate([np.stack([down, half], 1), np.stack([down, -half], 1)[::-1]])  # pointed, of length 1
     for _ in range(draws.integer(2, 4)):
         start, end, bend = draws.uniform(0.2, 0.8), draws.uniform(0.1, 0.9), draws.uniform(-0.2, 0.2)
         reach = draws.uniform(0.6, 0.95)
         points = np.stack([along * reach, start + (end - start) * along + bend * np.sin(along * math.pi)], 1)
         canvas.line(points, max(1.0, short * draws.uniform(0.008, 0.022)))
         for place, side, size in draws.uniforms((draws.integer(5, 11), 3)):
-            _leaf(canvas, points[1 + int(place * 10)], (side - 0.5) * 2.6, short * (0.08 + 0.13 * size))
+            angle, length = (side - 0.5) * 2.6, short * (0.08 + 0.13 * size)
+            turned = leaf * length @ np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+            canvas.polygon(points[1 + int(place * 10)] + turned * SUPERSAMPLING / canvas.size)
     return canvas.alpha()
-
-
-def _leaf(canvas: _Canvas, root: np.ndarray, angle: float, length: float) -> None:
-    """A pointed leaf of a length in pixels that starts at a point of the box."""
-    along = np.linspace(0, 1, 8)
-    half = 0.22 * np.sin(along * math.pi)
-    outline = np.concatenate([np.stack([along, half], 1), np.stack([along, -half], 1)[::-1]]) * length
-    cosine, sine = math.cos(angle), math.sin(angle)
-    turned = outline @ np.array([[cosine, sine], [-sine, cosine]])
-    canvas.polygon(root + turned * SUPERSAMPLING / canvas.size)
 
 
 STANDING: tuple[Silhouette, ...] = (vase, polygon, tree, blob, fence, grass)

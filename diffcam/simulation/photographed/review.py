@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from diffcam.errors import DiffcamError
 from diffcam.photo import open_photo
-from diffcam.simulation.contact_sheet import contact_sheet
+from diffcam.simulation.inspection import contact_sheet
 from diffcam.simulation.photographed.all_in_focus import Sharpness, measure_sharpness
 from diffcam.simulation.textures.photos import list_photos, load_reduced
 
@@ -28,10 +28,7 @@ def review_photos(folder: Path, sheet: Path, threshold: float, *, report: Callab
         folder: Of the photos.
         sheet: Image file to write.
         threshold: Least sharpness everywhere, see :func:`measure_sharpness`.
-        report: Takes the line of a photo that cannot be opened.
-
-    Returns:
-        The sharpness of each photo that can be opened.
+        report: Takes the line of a photo that cannot be opened; the others' sharpness is returned.
 
     Raises:
         DiffcamError: If there is no photo, or none can be opened.
@@ -54,30 +51,21 @@ def review_photos(folder: Path, sheet: Path, threshold: float, *, report: Callab
 def write_review(path: Path, photos: Iterable[tuple[str, Image.Image, Sharpness]], threshold: float) -> None:
     """Write a contact sheet for inspection by eye: sharpest first, accepted framed green, rejected red, with scores.
 
-    Tiles below the threshold are crossed out on the photo, so that the sheet shows why one was rejected.
-
-    Args:
-        path: Image file to write.
-        photos: Name, picture and measurement of each; at most :data:`REVIEW_PHOTOS`.
-        threshold: As the filter's.
+    Tiles below the threshold are crossed out on the photo, so that the sheet shows why one was rejected. Each photo
+    comes as its name, picture and measurement; there are at most :data:`REVIEW_PHOTOS`.
     """
-    ranked = sorted(photos, key=lambda item: -item[2].score)
-    cells = [_cell(name, picture, sharpness, threshold) for name, picture, sharpness in ranked]
+    cells = []
+    for name, picture, sharpness in sorted(photos, key=lambda item: -item[2].score):
+        small = picture.copy()
+        small.thumbnail((SIDE - 8, SIDE - 20))
+        draw, step = ImageDraw.Draw(small), sharpness.tile * min(small.size)
+        for row, column in torch.nonzero(sharpness.tiles < threshold).tolist():
+            x, y = column * step, row * step
+            draw.line([(x, y), (x + step, y + step)], fill="red", width=1)
+        cell = Image.new("RGB", (SIDE, SIDE), "black")
+        cell.paste(small, (4, 4))
+        frame, colour = ImageDraw.Draw(cell), "lime" if sharpness.score >= threshold else "red"
+        frame.rectangle([1, 1, SIDE - 2, SIDE - 2], outline=colour, width=2)
+        frame.text((6, SIDE - 15), f"{sharpness.score:.3f} {name}"[: SIDE // 6], fill=colour)
+        cells.append(cell)
     contact_sheet(cells, min(COLUMNS, len(cells))).save(path)
-
-
-def _cell(name: str, picture: Image.Image, sharpness: Sharpness, threshold: float) -> Image.Image:
-    cell = Image.new("RGB", (SIDE, SIDE), "black")
-    small = picture.copy()
-    small.thumbnail((SIDE - 8, SIDE - 20))
-    draw = ImageDraw.Draw(small)
-    step = sharpness.tile * min(small.size)
-    for row, column in torch.nonzero(sharpness.tiles < threshold).tolist():
-        x, y = column * step, row * step
-        draw.line([(x, y), (x + step, y + step)], fill="red", width=1)
-    colour = "lime" if sharpness.score >= threshold else "red"
-    cell.paste(small, (4, 4))
-    frame = ImageDraw.Draw(cell)
-    frame.rectangle([1, 1, SIDE - 2, SIDE - 2], outline=colour, width=2)
-    frame.text((6, SIDE - 15), f"{sharpness.score:.3f} {name}"[: SIDE // 6], fill=colour)
-    return cell

@@ -10,14 +10,14 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
 from diffcam.camera import ThinLens
 from diffcam.errors import DiffcamError
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.raytraced.materials import Material
+from diffcam.simulation.raytraced.materials import Material, with_textures
 
 RAYS = 2**22
 """Rays traced at a time, which bounds the memory."""
@@ -55,28 +55,16 @@ def choose_variant() -> str:
     return "llvm_ad_rgb"
 
 
-class Shape(Protocol):
-    """The form of a part."""
-
-    def build(self, mi: Any, material: Material) -> Any:
-        """What Mitsuba loads."""
-
-
 @dataclass(frozen=True)
 class Ball:
-    """A sphere.
-
-    Args:
-        centre: Of the ball.
-        radius: In metres.
-    """
+    """A sphere."""
 
     centre: tuple[float, float, float]
     radius: float
 
     def build(self, mi: Any, material: Material) -> Any:
-        """See :class:`Shape`."""
-        return {"type": "sphere", "center": list(self.centre), "radius": self.radius, **material.describe(mi)}
+        """What Mitsuba loads."""
+        return {"type": "sphere", "center": list(self.centre), "radius": self.radius, **with_textures(mi, material)}
 
 
 @dataclass(frozen=True)
@@ -94,9 +82,9 @@ class Mesh:
     places: np.ndarray
 
     def build(self, mi: Any, material: Material) -> Any:
-        """See :class:`Shape`."""
+        """What Mitsuba loads."""
         properties = mi.Properties()
-        for name, entry in material.describe(mi).items():
+        for name, entry in with_textures(mi, material).items():
             properties[name] = mi.load_dict(entry)
         mesh = mi.Mesh("mesh", len(self.vertices), len(self.faces), has_vertex_texcoords=True, props=properties)
         content = mi.traverse(mesh)
@@ -111,7 +99,7 @@ class Mesh:
 class Part:
     """A thing in a scene."""
 
-    shape: Shape
+    shape: Ball | Mesh
     material: Material
 
 
@@ -189,6 +177,7 @@ class RayTracer:
 
     def _sensor(self, view: View, lens: ThinLens | None, sampler: str) -> Any:
         forward = self._mi.ScalarTransform4f().look_at(origin=[0, 0, 0], target=[0, 0, -1], up=[0, 1, 0])
+        film = {"type": "hdrfilm", "height": view.size[0], "width": view.size[1], "rfilter": {"type": "box"}}
         description = {
             "type": "perspective",
             "fov": math.degrees(2 * math.atan(0.5 / view.framing)),
@@ -197,20 +186,9 @@ class RayTracer:
             "near_clip": 1e-3,
             "far_clip": 2 * FARTHEST,
             "sampler": {"type": sampler},
-            "film": {
-                "type": "hdrfilm",
-                "height": view.size[0],
-                "width": view.size[1],
-                "pixel_format": "rgb",
-                "component_format": "float32",
-                "rfilter": {"type": "box"},
-            },
+            "film": {**film, "pixel_format": "rgb", "component_format": "float32"},
         }
         if lens is not None:
-            distance = min(lens.focus_distance, FARTHEST)
-            description |= {
-                "type": "thinlens",
-                "aperture_radius": lens.aperture_radius,
-                "focus_distance": distance,
-            }
+            description |= {"type": "thinlens", "aperture_radius": lens.aperture_radius}
+            description["focus_distance"] = min(lens.focus_distance, FARTHEST)
         return self._mi.load_dict(description)

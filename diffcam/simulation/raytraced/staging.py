@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.raytraced.materials import Glass, Glossy, Lamp, Material, Matte, Metal
+from diffcam.simulation.raytraced.materials import GLASS, Material, glossy, lamp, matte, metal
 from diffcam.simulation.raytraced.meshes import Point, crate, fence, floor, grass, sprig, vase, wall
-from diffcam.simulation.raytraced.raytracer import Ball, Part, Shape, View
+from diffcam.simulation.raytraced.raytracer import Ball, Mesh, Part, View
 from diffcam.simulation.textures.photos import Textures
 
 # What scenes look like: pairs are the ends of a range, single words without a unit are probabilities. All were chosen
@@ -103,11 +103,14 @@ class Stage:
 def draw_staging(draws: Draws, textures: Textures, size: tuple[int, int]) -> Staging:
     """A scene that depends on nothing but the draws, the textures and the size."""
     stage = Stage.draw(draws, size)
-    parts = [_backdrop(draws, textures, stage)]
+    height, width = size
+    half = 0.75 * stage.short_side(stage.far) / min(size)
+    picture = textures.backdrop(draws, round(1.5 * height), round(1.5 * width))
+    parts = [Part(wall(stage.far, half * width, half * height, draws.uniform(-0.15, 0.15)), matte(picture))]
     has_floor = draws.chance(FLOOR)
     if has_floor:
         ground = floor(stage.floor, 1.2 * stage.far, 2.5 * stage.short_side(stage.far), draws.uniform(0.8, 2.0))
-        parts.append(Part(ground, Matte(_picture(draws, textures, 2 * PICTURE))))
+        parts.append(Part(ground, matte(_picture(draws, textures, 2 * PICTURE))))
     count = draws.integer(*THINGS)
     for number in range(count):
         nearness = (number + draws.uniform()) / count * 0.8 + 0.04  # one in each range of blur
@@ -118,17 +121,10 @@ def draw_staging(draws: Draws, textures: Textures, size: tuple[int, int]) -> Sta
     for nearness in thin:
         parts.append(_thin_thing(draws, textures, stage, stage.depth(nearness)))
     side, strength = draws.choice((-1.0, 1.0)), draws.uniform(*LAMP)
-    lamp = Ball((side * draws.uniform(1.5, 4), draws.uniform(3.5, 6), draws.uniform(0.5, 2.5)), 1.0)
+    bulb = Ball((side * draws.uniform(1.5, 4), draws.uniform(3.5, 6), draws.uniform(0.5, 2.5)), 1.0)
     warmth = draws.uniform(0.0, 0.25)
-    parts.append(Part(lamp, Lamp((strength, strength * (1 - warmth / 2), strength * (1 - warmth)))))
+    parts.append(Part(bulb, lamp((strength, strength * (1 - warmth / 2), strength * (1 - warmth)))))
     return Staging(tuple(parts), draws.uniform(*SKY), stage.view)
-
-
-def _backdrop(draws: Draws, textures: Textures, stage: Stage) -> Part:
-    height, width = stage.view.size
-    half = 0.75 * stage.short_side(stage.far) / min(height, width)
-    picture = textures.backdrop(draws, round(1.5 * height), round(1.5 * width))
-    return Part(wall(stage.far, half * width, half * height, draws.uniform(-0.15, 0.15)), Matte(picture))
 
 
 def _picture(draws: Draws, textures: Textures, side: int) -> np.ndarray:
@@ -142,9 +138,9 @@ def _material(draws: Draws, textures: Textures) -> Material:
     chance = draws.uniform()
     if chance < METAL:
         red, green, blue = (float(share) for share in draws.uniforms((3,), 0.55, 0.95))
-        return Metal((red, green, blue), draws.uniform(0.1, 0.35))
+        return metal((red, green, blue), draws.uniform(0.1, 0.35))
     picture = _picture(draws, textures, PICTURE)
-    return Glossy(picture, draws.uniform(0.06, 0.25)) if chance < GLOSSY else Matte(picture)
+    return glossy(picture, draws.uniform(0.06, 0.25)) if chance < GLOSSY else matte(picture)
 
 
 def _thing(draws: Draws, textures: Textures, stage: Stage, depth: float, has_floor: bool) -> Part:
@@ -154,10 +150,10 @@ def _thing(draws: Draws, textures: Textures, stage: Stage, depth: float, has_flo
     if has_floor and stage.floor > -0.5 * stage.short_side(depth):
         y = stage.floor
     kind = draws.uniform()
-    shape: Shape
+    shape: Ball | Mesh
     if kind < 0.4:
         shape = Ball((x, y + size / 2, z), size / 2)
-        return Part(shape, Glass() if draws.chance(GLASS_BALL) else _material(draws, textures))
+        return Part(shape, GLASS if draws.chance(GLASS_BALL) else _material(draws, textures))
     if kind < 0.7:
         sides = (size * draws.uniform(0.6, 1.3), size * draws.uniform(0.6, 1.5), size * draws.uniform(0.4, 1.0))
         shape = crate((x, y, z), sides, draws.uniform(-math.pi, math.pi))
@@ -172,7 +168,7 @@ def _thing(draws: Draws, textures: Textures, stage: Stage, depth: float, has_flo
 def _thin_thing(draws: Draws, textures: Textures, stage: Stage, depth: float) -> Part:
     """Leaves that reach in from a side, a fence across the view, or grass from below."""
     short, kind = stage.short_side(depth), draws.uniform()
-    material = Matte(_picture(draws, textures, PICTURE // 2))
+    material = matte(_picture(draws, textures, PICTURE // 2))
     if kind < 0.45:
         left = draws.chance(0.5)
         start = np.array(stage.place(-0.1 if left else 1.1, draws.uniform(0.0, 0.9), depth))
@@ -180,7 +176,6 @@ def _thin_thing(draws: Draws, textures: Textures, stage: Stage, depth: float) ->
         return Part(sprig(draws, start, end, draws.integer(8, 22), short * draws.uniform(0.1, 0.2)), material)
     x, y, z = stage.place(draws.uniform(0.2, 0.8), 1.1, depth)
     if kind < 0.75:
-        shape = fence(draws, (x, y, z), short * draws.uniform(0.7, 2.2), short * draws.uniform(0.5, 1.3),
-                      draws.uniform(-0.5, 0.5))  # fmt: skip
-        return Part(shape, material)
+        width, height = short * draws.uniform(0.7, 2.2), short * draws.uniform(0.5, 1.3)
+        return Part(fence(draws, (x, y, z), width, height, draws.uniform(-0.5, 0.5)), material)
     return Part(grass(draws, (x, y, z), short * draws.uniform(0.6, 1.4), short * draws.uniform(0.5, 0.9)), material)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from diffcam.errors import DiffcamError
-from diffcam.simulation.jobs.progress import Progress
+from diffcam.simulation.jobs.progress import RunProgress
 from diffcam.simulation.textures.photos import MIN_SHORT_SIDE, list_photos, load_reduced, reduced
 
 SHORT_SIDES = (1024, 768, 640, 512, 448, 384, 320, 256, 192, 128, MIN_SHORT_SIDE)
@@ -37,11 +37,10 @@ def pack_photos(folder: Path, output: Path, megabytes: float, *, log: TextIO) ->
     if output.exists():
         raise DiffcamError(f"{output}: is there already; give a new folder")
     paths, photos = list_photos(folder), []
-    progress = Progress(len(paths), 0, log, unit="photos")
-    for path in paths:
-        photos.append(load_reduced(path, SHORT_SIDES[0]))
-        progress.add(1, 0)
-    progress.close()
+    with RunProgress(len(paths), 0, log, unit="photos") as progress:
+        for path in paths:
+            photos.append(load_reduced(path, SHORT_SIDES[0]))
+            progress.add(1)
     for side in SHORT_SIDES:
         files: list[bytes] = []
         for photo in photos:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from diffcam.errors import DiffcamError
 from diffcam.files import fingerprint
@@ -63,14 +64,35 @@ class _Photo:
     @classmethod
     def of(cls, image: Image.Image) -> _Photo:
         gray = np.asarray(image.convert("L"), dtype=np.float32)
-        edges = np.zeros_like(gray)
-        centre = gray[1:-1, 1:-1]
-        edges[1:-1, 1:-1] = np.abs(gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * centre)
+        edges = np.pad(np.abs(ndimage.laplace(gray))[1:-1, 1:-1], 1)
         rows, columns = gray.shape[0] // CELL, gray.shape[1] // CELL
         cells = edges[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL).mean((1, 3))
         sharpness = measure_sharpness(Photo.from_image(image).tensor(), contrast=BACKDROP_CONTRAST)
         focus = sharpness.score if sharpness.textured >= BACKDROP_TEXTURE else 0.0
         return cls(image, np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0))), focus)
+
+    def largest_scale(self, height: int, width: int) -> float:
+        """Photo pixels a pixel of the largest crop of this shape."""
+        return min(self.image.width / width, self.image.height / height)
+
+    def draw_box(self, draws: Draws, height: int, width: int, scale: float) -> _Box:
+        """A place for a crop."""
+        box_width = max(1, min(self.image.width, round(width * scale)))
+        box_height = max(1, min(self.image.height, round(height * scale)))
+        left, top = draws.integer(0, self.image.width - box_width), draws.integer(0, self.image.height - box_height)
+        return left, top, box_width, box_height
+
+    def cut(self, draws: Draws, place: _Box, height: int, width: int) -> np.ndarray:
+        """The crop at a place, brought to a size, every other one mirrored."""
+        left, top, box_width, box_height = place
+        box = (left, top, left + box_width, top + box_height)
+        if (box_width, box_height) == (2 * width, 2 * height):
+            cut = self.image.reduce(2, box)
+        elif (box_width, box_height) == (width, height):
+            cut = self.image.crop(box)
+        else:
+            cut = self.image.resize((width, height), Image.Resampling.HAMMING, box=box)
+        return np.asarray(cut)[:, ::-1] if draws.chance(0.5) else np.asarray(cut)
 
     def sharpness(self, left: int, top: int, width: int, height: int) -> float:
         """Mean absolute Laplacian of the cells inside a crop."""
@@ -125,44 +147,16 @@ class PhotoFolder:
         photos = [draws.choice(self.photos) for _ in range(self.candidates)]
         sharp = [photo for photo in photos if photo.focus >= DEFAULT_THRESHOLD]
         photo = sharp[0] if sharp else max(photos, key=lambda photo: photo.focus)
-        scale = draws.uniform(0.75, 1.0) * _largest_scale(photo, height, width)
-        return self._cut(draws, photo, _draw_box(draws, photo, height, width, scale), height, width)
+        scale = draws.uniform(0.75, 1.0) * photo.largest_scale(height, width)
+        return photo.cut(draws, photo.draw_box(draws, height, width, scale), height, width)
 
     def surface(self, draws: Draws, height: int, width: int) -> np.ndarray:
         """The sharpest of a few crops of a photo, taken pixel by pixel or, at most, shrunk two to one."""
         photo = draws.choice(self.photos)
-        largest = _largest_scale(photo, height, width)
+        largest = photo.largest_scale(height, width)
         scale = min(draws.choice((1.0, 2.0)), largest if largest < 1 else float(int(largest)))
-        boxes = [_draw_box(draws, photo, height, width, scale) for _ in range(self.candidates)]
-        return self._cut(draws, photo, max(boxes, key=lambda box: photo.sharpness(*box)), height, width)
-
-    @staticmethod
-    def _cut(draws: Draws, photo: _Photo, place: _Box, height: int, width: int) -> np.ndarray:
-        left, top, box_width, box_height = place
-        box = (left, top, left + box_width, top + box_height)
-        if (box_width, box_height) == (2 * width, 2 * height):
-            cut = photo.image.reduce(2, box)
-        elif (box_width, box_height) == (width, height):
-            cut = photo.image.crop(box)
-        else:
-            cut = photo.image.resize((width, height), Image.Resampling.HAMMING, box=box)
-        picture = np.asarray(cut)
-        return picture[:, ::-1] if draws.chance(0.5) else picture
-
-
-def _largest_scale(photo: _Photo, height: int, width: int) -> float:
-    """Photo pixels a pixel of the largest crop of this shape."""
-    photo_width, photo_height = photo.image.size
-    return min(photo_width / width, photo_height / height)
-
-
-def _draw_box(draws: Draws, photo: _Photo, height: int, width: int, scale: float) -> _Box:
-    """A place for a crop inside a photo."""
-    photo_width, photo_height = photo.image.size
-    box_width = max(1, min(photo_width, round(width * scale)))
-    box_height = max(1, min(photo_height, round(height * scale)))
-    left, top = draws.integer(0, photo_width - box_width), draws.integer(0, photo_height - box_height)
-    return left, top, box_width, box_height
+        boxes = [photo.draw_box(draws, height, width, scale) for _ in range(self.candidates)]
+        return photo.cut(draws, max(boxes, key=lambda box: photo.sharpness(*box)), height, width)
 
 
 def list_photos(folder: str | Path) -> list[Path]:

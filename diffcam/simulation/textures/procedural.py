@@ -77,20 +77,16 @@ def _tiles(draws: Draws, height: int, width: int) -> np.ndarray:
 def _cells(draws: Draws, height: int, width: int) -> np.ndarray:
     """Stones: the distance to the nearest of jittered points, against the next nearest."""
     size = draws.uniform(14, 40)
-    rows, columns = (
-        np.arange(length)[shape] / size for length, shape in ((height, np.s_[:, None]), (width, np.s_[None]))
-    )
+    rows, columns = np.arange(height)[:, None] / size, np.arange(width)[None] / size
     row, column = np.floor(rows).astype(int), np.floor(columns).astype(int)
     jitter = draws.uniforms((64, 64, 2))
-    distances = np.full((2, height, width), 9.0)
+    nearest = second = np.full((height, width), 9.0)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             point = jitter[(row + down) % 64, (column + right) % 64]
             away = np.hypot(rows - row - down - point[..., 0], columns - column - right - point[..., 1])
-            distances = np.stack(
-                [np.minimum(distances[0], away), np.minimum(distances[1], np.maximum(distances[0], away))]
-            )
-    return np.clip(1.4 * (distances[1] - distances[0]), 0, 1)
+            nearest, second = np.minimum(nearest, away), np.minimum(second, np.maximum(nearest, away))
+    return np.clip(1.4 * (second - nearest), 0, 1)
 
 
 def _clouds(draws: Draws, height: int, width: int) -> np.ndarray:

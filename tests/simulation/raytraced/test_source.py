@@ -21,7 +21,7 @@ from diffcam.data.shards import read_shard
 from diffcam.errors import DiffcamError
 from diffcam.kernels import render_bokeh
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.raytraced.materials import Lamp, Matte
+from diffcam.simulation.raytraced.materials import lamp, matte
 from diffcam.simulation.raytraced.meshes import crate, vase, wall
 from diffcam.simulation.raytraced.raytracer import Ball, Mesh, Part, RayTracer, View, choose_variant
 from diffcam.simulation.raytraced.source import DepthRange, RaytracedSource, develop, exposure
@@ -48,8 +48,8 @@ def test_disc_of_a_bright_point_has_the_radius_of_the_formula(depth: float, focu
     lens = ThinLens.of_bokeh(level, focus_disparity, near, far, 24 * framing)
     assert lens.bokeh(near, far) == pytest.approx(level)
     source_radius = 1.0
-    lamp = Part(Ball((0, 0, -depth), source_radius * depth / (size * framing)), Lamp((1.0, 1.0, 1.0)))
-    tracer = RayTracer([lamp], 0.0, VARIANT)
+    bulb = Part(Ball((0, 0, -depth), source_radius * depth / (size * framing)), lamp((1.0, 1.0, 1.0)))
+    tracer = RayTracer([bulb], 0.0, VARIANT)
     light = tracer.photograph(View((size, size), framing), lens, 512, 0).mean(-1)
     offset = np.arange(size) + 0.5 - size / 2
     moment = (light * (offset[:, None] ** 2 + offset**2)).sum() / light.sum()
@@ -63,7 +63,7 @@ def test_disc_of_a_bright_point_has_the_radius_of_the_formula(depth: float, focu
 def test_depth_is_along_the_axis_and_pictures_are_upright() -> None:
     """A wall square to the axis has one depth up to its corners; a ball's front is a radius before its centre."""
     half = wall(4.0, 3.0, 3.0, 0.0)
-    parts = [Part(half, Matte(picture([[250, 60], [120, 0]]))), Part(Ball((0, 0, -3.0), 0.5), Matte(picture([[9]])))]
+    parts = [Part(half, matte(picture([[250, 60], [120, 0]]))), Part(Ball((0, 0, -3.0), 0.5), matte(picture([[9]])))]
     tracer, view = RayTracer(parts, 1.0, VARIANT), View((33, 33), 1.0)
     depth = tracer.depth(view)
     np.testing.assert_allclose(depth[[0, 0, -1, -1], [0, -1, 0, -1]], 4.0, rtol=1e-5)
@@ -73,7 +73,7 @@ def test_depth_is_along_the_axis_and_pictures_are_upright() -> None:
 
 
 def test_a_frame_that_is_not_filled_is_refused() -> None:
-    tracer = RayTracer([Part(Ball((0, 0, -3.0), 0.5), Matte(picture([[9]])))], 1.0, VARIANT)
+    tracer = RayTracer([Part(Ball((0, 0, -3.0), 0.5), matte(picture([[9]])))], 1.0, VARIANT)
     with pytest.raises(DiffcamError, match="fill its frame"):
         tracer.depth(View((8, 8), 1.0))
 
