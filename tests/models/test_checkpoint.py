@@ -143,7 +143,7 @@ def test_plain_diffusers_reads_the_adapter(tmp_path: Path, flux_folder: Path) ->
     pipeline = FluxPipeline.from_pretrained(
         flux_folder, text_encoder=None, tokenizer=None, text_encoder_2=None, tokenizer_2=None
     )
-    pipeline.load_lora_weights(tmp_path / "adapter")
+    pipeline.load_lora_weights(tmp_path / "adapter", weight_name="pytorch_lora_weights.safetensors")
     ours, theirs = trained.transformer.base.state_dict(), pipeline.transformer.state_dict()
     lora = [name for name in ours if "lora_" in name]
     assert len(lora) > 40
