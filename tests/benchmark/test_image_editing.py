@@ -10,6 +10,7 @@ import threading
 from email.parser import BytesParser
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +23,8 @@ from diffcam.camera import Camera
 from diffcam.commands.benchmark import DEFAULT_SETUP
 from diffcam.errors import DiffcamError
 from diffcam.metrics import MAE
+
+ROOT = Path(__file__).parents[2]
 
 
 class Server:
@@ -146,14 +149,14 @@ def test_results_of_another_server_are_refused(server, edition, tmp_path, monkey
 
 
 def test_the_config_of_the_docs(tmp_path):
-    text = (DEFAULT_SETUP.parents[1] / "docs" / "benchmark.md").read_text()
+    text = (ROOT / "docs" / "benchmark.md").read_text()
     (snippet,) = (block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "ImageEditing" in block)
     path = tmp_path / "editor.yaml"
     path.write_text(snippet)
     setup = read_setup(DEFAULT_SETUP, path)
     method = setup.methods["gpt-image"]
     assert method.dry_run, "as it stands there it costs nothing"
-    edition = setup.edition([str(DEFAULT_SETUP.parents[1] / "data_shards" / "open-benchmark-*.tar")], None, "exact")
+    edition = setup.edition([str(ROOT / "data_shards" / "open-benchmark-*.tar")], None, "exact")
     asked = sum(method.selects(n, "") for scene in edition.scenes() for n in scene.numbers)
     assert f"{asked} requests, {asked * method.price:.2f} USD" in text
 

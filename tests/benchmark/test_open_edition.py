@@ -14,7 +14,8 @@ from diffcam.commands.benchmark import DEFAULT_SETUP
 from diffcam.data import collate
 from diffcam.metrics import MAE, LVCorr, Scores, estimate
 
-SHARDS = DEFAULT_SETUP.parents[1] / "data_shards"
+ROOT = Path(__file__).parents[2]
+SHARDS = ROOT / "data_shards"
 
 
 def test_shards_are_those_of_the_manifests():
@@ -54,9 +55,9 @@ def test_ground_truth_follows_the_levels(monkeypatch):
 
 def test_no_training_photo_is_in_it():
     names = {}
-    for script in ("collect.py", "collect_open_benchmark.py"):
+    for script in ("collect_shards.py", "collect_open_benchmark.py"):
         scope: dict[str, object] = {"__name__": script}
-        exec(compile((SHARDS / script).read_text(), script, "exec"), scope)
+        exec(compile((ROOT / "runs" / script).read_text(), script, "exec"), scope)
         names[script] = scope
-    trained = {Path(name).stem for split in ("train", "val") for name in names["collect.py"]["SPLITS"][split]}
+    trained = {Path(name).stem for split in ("train", "val") for name in names["collect_shards.py"]["SPLITS"][split]}
     assert trained.isdisjoint(Path(name).stem for name in names["collect_open_benchmark.py"]["LAYERED"])

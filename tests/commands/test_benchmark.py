@@ -200,8 +200,7 @@ def test_no_results_yet(tmp_path):
         run_diffcam(["benchmark", "table", str(tmp_path)])
 
 
-def test_the_shipped_config(monkeypatch):
-    monkeypatch.chdir(DEFAULT_SETUP.parents[1])
+def test_the_shipped_config():
     setup = read_setup(DEFAULT_SETUP)
     assert {"ground-truth", "copy", "renderer", "deconvolution", "two-stage", "diffcam-tiny"} <= set(setup.methods)
     edition = setup.edition(None, None, "exact")
