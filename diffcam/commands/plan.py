@@ -121,8 +121,9 @@ def _instantiate(command: list[str]) -> tuple[Any, Any, Any]:
             for node in _classes(chosen.model):
                 if node.get("class_path") in SHAPES:
                     node["class_path"] = SHAPES[node["class_path"]]
-                for name in {"weights", "compile_backend"} & {*node.get("init_args", {})}:
-                    node["init_args"][name] = None
+                for name in ("weights", "compile_backend"):
+                    if name in node.get("init_args", {}):
+                        node["init_args"][name] = None
             del chosen["trainer"]
             chosen["trainer"] = None
             with torch.device("meta"):
