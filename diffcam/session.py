@@ -21,7 +21,7 @@ from diffcam.functional.upsampling import blur_agreement, upsample_result
 from diffcam.kernels.scatter import scatter_discs
 from diffcam.models.refocus import RefocusModel, StepHook
 from diffcam.photo import Photo, open_photo, single_channel
-from diffcam.photo.pixels import to_picture
+from diffcam.photo.pixels import LEVELS, to_picture
 from diffcam.pretrained.depth import DepthEstimator
 
 logger = logging.getLogger(__name__)
@@ -201,7 +201,7 @@ def as_photo(photo: PhotoInput) -> Photo:
     if array.ndim != 3 or array.shape[-1] not in (3, 4) or array.size == 0:
         raise DiffcamError(f"photo: an array of shape {array.shape}; give (height, width, 3)")
     if np.issubdtype(array.dtype, np.floating) and np.isfinite(array).all() and 0 <= array.min() <= array.max() <= 1:
-        array = np.rint(array * 255).astype(np.uint8)
+        array = np.rint(array * LEVELS).astype(np.uint8)
     if array.dtype != np.uint8:
         raise DiffcamError(f"photo: an array of {array.dtype}; give uint8, or floats in [0, 1]")
     return Photo.from_image(Image.fromarray(array))

@@ -119,7 +119,7 @@ class Refocuser(Method):
     Args:
         source: A packaged name, a model folder, or a FLUX base.
         adapter: Adapter folder for a FLUX base.
-        steps: Sampling steps.
+        steps: Sampling steps; None: as many as the weights were made for.
         seed: Of the noise.
         device: Where it runs.
     """
@@ -128,7 +128,7 @@ class Refocuser(Method):
 
     source: str = "diffcam-tiny"
     adapter: str | None = None
-    steps: int = 8
+    steps: int | None = None
     seed: int = 0
     device: str = "cpu"
 
@@ -158,7 +158,8 @@ class Refocuser(Method):
         if session is None or not same:  # consecutive samples often share both
             session = self._pipeline.open(Photo.from_image(to_picture(sample.reference)), sample.disparity[0])
         self._opened = (sample, session)
-        return session.images(session.latents(sample.cameras, self.steps, self.seed), sample.cameras)[0]
+        steps = self.steps or self._pipeline.settings.steps
+        return session.images(session.latents(sample.cameras, steps, self.seed), sample.cameras)[0]
 
 
 class ImperfectDepth(Method):

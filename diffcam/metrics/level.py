@@ -26,7 +26,7 @@ def level_correlation(levels: np.ndarray, sharpness: np.ndarray) -> float:
         fewer than two different levels, where the question cannot be asked.
 
     Examples:
-        >>> level_correlation(np.array([1.0, 4.0, 9.0]), sharpness=np.array([0.9, 0.6, 0.1]))
+        >>> round(level_correlation(np.array([1.0, 4.0, 9.0]), sharpness=np.array([0.9, 0.6, 0.1])), 6)
         1.0
     """
     if len(levels) < 2 or np.ptp(levels) == 0 or np.isnan(sharpness).any():
@@ -42,7 +42,8 @@ class LVCorr(SampleMetric):
     The paper asks it of the add-bokeh sub-task: one scene, one focus point, four levels.
 
     Examples:
-        >>> LVCorr().scene_totals(scores=np.array([0.9, 0.6, 0.1]), levels=np.array([1.0, 4.0, 9.0]))
+        >>> total, weight = LVCorr().scene_totals(scores=np.array([0.9, 0.6, 0.1]), levels=np.array([1.0, 4.0, 9.0]))
+        >>> round(total, 6), weight
         (1.0, 1.0)
     """
 

@@ -15,7 +15,7 @@ from diffcam.errors import DiffcamError
 
 ROOT = Path(__file__).parents[2]
 TASK = "model: {class_path: diffcam.tasks.RefocusTask, init_args: "
-MODEL = "{model: {init_args: {attention: chached}}}"
+MODEL = "{model: {class_path: diffcam.models.embedded_model, init_args: {attention: chached}}}"
 
 
 class Parsed(CheckedCLI):
