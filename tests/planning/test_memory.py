@@ -288,8 +288,8 @@ def test_planning_leaves_the_task_as_it_is() -> None:
 def test_the_plan_of_the_embedded_model(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     """configs/tiny.yaml with its detail and floor; the size that is overridden is the model's, too."""
     monkeypatch.chdir(ROOT)
-    files = ("--config", "configs/refocus.yaml", "--config", "configs/tiny.yaml")
-    assert run_diffcam(["plan", *files, "data.init_args.resolution=256"]) == 0
+    sizes = ("data.init_args.resolution=256", "data.init_args.piece=256")
+    assert run_diffcam(["plan", "--config", "configs/tiny.yaml", *sizes]) == 0
     assert "900 steps on 1 a100 at 40%" in capsys.readouterr().out
 
 
