@@ -44,7 +44,7 @@ def external(tmp_path):
     method.close()
 
 
-def test_answers(external, edition, tmp_path):
+def test_answers(external, edition, tmp_path) -> None:
     for number in (0, 1):
         sample = edition[number]
         expected = 1 - (sample.reference * 255).round() / 255
@@ -52,7 +52,7 @@ def test_answers(external, edition, tmp_path):
     assert (tmp_path / "log.txt").read_text() == "loading\n", "one program for all samples"
 
 
-def test_request_holds_what_a_method_may_know(external, edition, tmp_path):
+def test_request_holds_what_a_method_may_know(external, edition, tmp_path) -> None:
     import json
 
     sample = edition[1]
@@ -68,7 +68,7 @@ def test_request_holds_what_a_method_may_know(external, edition, tmp_path):
     assert request["focus_disparity"] == pytest.approx(disparity[row, column], abs=1e-4)
 
 
-def test_failures_are_one_sample_each(external, edition):
+def test_failures_are_one_sample_each(external, edition) -> None:
     with pytest.raises(DiffcamError, match="no such subject"):
         external(edition[2])
     with pytest.raises(DiffcamError, match="ended without an answer"):
@@ -80,12 +80,12 @@ def test_failures_are_one_sample_each(external, edition):
     assert external(edition[6]).shape == (3, 96, 96), "the program was started again"
 
 
-def test_subtasks(external):
+def test_subtasks(external) -> None:
     assert external.selects(0, "refocus")
     assert not external.selects(0, "remove_bokeh")
     assert External("program").selects(0, "remove_bokeh")
 
 
-def test_no_such_program(tmp_path):
+def test_no_such_program(tmp_path) -> None:
     with pytest.raises(NotAvailableError, match="cannot start no-such-program"):
         External("no-such-program --fast").prepare(tmp_path)

@@ -32,7 +32,7 @@ def enlarged(image: torch.Tensor) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((CELL, CELL), Image.Resampling.LANCZOS)).astype(float) / 255
 
 
-def test_one_grid_a_subtask(edition, results, tmp_path):
+def test_one_grid_a_subtask(edition, results, tmp_path) -> None:
     paths = write_grids(edition, results, tmp_path / "grids")
     assert [path.name for path in paths] == ["refocus.png", "add_bokeh.png", "remove_bokeh.png"]
     with Image.open(paths[1]) as picture:
@@ -44,7 +44,7 @@ def test_one_grid_a_subtask(edition, results, tmp_path):
             assert np.abs(cell(picture, row, 2) - enlarged(sample.targets[0])).max() < 2 / 255
 
 
-def test_level_sweep(edition, results, tmp_path):
+def test_level_sweep(edition, results, tmp_path) -> None:
     path = level_sweep(edition, results, tmp_path / "sweep.png", "small-000000/000000", ["renderer", "copy"])
     levels = sorted(edition[number].cameras[0].bokeh for number in range(2, 6))
     assert levels == [edition[number].cameras[0].bokeh for number in range(2, 6)]
@@ -55,7 +55,7 @@ def test_level_sweep(edition, results, tmp_path):
         level_sweep(edition, results, tmp_path / "sweep.png", "elsewhere", ["renderer"])
 
 
-def test_wrong_depth_is_shown_with_its_map(edition, tmp_path):
+def test_wrong_depth_is_shown_with_its_map(edition, tmp_path) -> None:
     """Two scenes, one of which says that its map is wrong: it alone stands in the further grid."""
     scenes = [entry.read() for entry in edition.entries]
     scenes[1] = replace(scenes[1], metadata={"disparity_is_wrong": True})
@@ -70,14 +70,14 @@ def test_wrong_depth_is_shown_with_its_map(edition, tmp_path):
         assert np.abs(cell(picture, 0, 2) - enlarged(sample.targets[0])).max() < 2 / 255
 
 
-def test_missing_outputs_are_labelled():
+def test_missing_outputs_are_labelled() -> None:
     picture = draw_grid(["a", "b"], [[torch.zeros(3, 10, 20), "no output"]])
     assert picture.size == (GAP + 2 * (CELL + GAP), LABEL + GAP + CELL // 2 + GAP)
     assert cell(picture, 0, 0, CELL // 2).max() == 0
     assert 0 < (cell(picture, 0, 1, CELL // 2) < 0.5).mean() < 0.1, "dark letters on white"
 
 
-def test_focus_frame():
+def test_focus_frame() -> None:
     marked = mark_focus(torch.zeros(3, 100, 200), (0.25, 0.5))
     rows, columns = np.nonzero(marked[0].numpy())
     assert (columns.min() + columns.max()) / 2 == pytest.approx(50, abs=1)

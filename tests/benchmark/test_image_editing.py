@@ -78,7 +78,7 @@ def server(monkeypatch):
     found.http.server_close()
 
 
-def test_output_has_the_references_frame(server, edition, tmp_path):
+def test_output_has_the_references_frame(server, edition, tmp_path) -> None:
     method = ImageEditing(base_url=server.url)
     method.prepare(tmp_path)
     sample = edition[2]
@@ -93,7 +93,7 @@ def test_output_has_the_references_frame(server, edition, tmp_path):
     assert Image.open(io.BytesIO(request["image"])).size == (1024, 1024)
 
 
-def test_budget_holds_over_runs(server, edition, tmp_path):
+def test_budget_holds_over_runs(server, edition, tmp_path) -> None:
     def run() -> dict[str, str]:
         method = ImageEditing(base_url=server.url, share=1.0, budget=0.25, price=0.1)
         return run_method("editor", method, edition, [MAE()], tmp_path).record["failures"]
@@ -106,7 +106,7 @@ def test_budget_holds_over_runs(server, edition, tmp_path):
     assert len(server.requests) == 2
 
 
-def test_an_api_failure_in_the_middle_keeps_what_is_finished(server, edition, tmp_path, monkeypatch):
+def test_an_api_failure_in_the_middle_keeps_what_is_finished(server, edition, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(ImageEditing, "selects", lambda self, number, subtask: number < 4)
     server.failures = [None, 400, "no picture"]
     results = run_method("editor", ImageEditing(base_url=server.url, budget=100), edition, [MAE()], tmp_path)
@@ -119,7 +119,7 @@ def test_an_api_failure_in_the_middle_keeps_what_is_finished(server, edition, tm
     assert len(server.requests) == 6
 
 
-def test_dry_run_sends_nothing(edition, tmp_path):
+def test_dry_run_sends_nothing(edition, tmp_path) -> None:
     method = ImageEditing(share=1.0, dry_run=True)
     results = run_method("editor", method, edition, [MAE()], tmp_path)
     assert results.rows == {}
@@ -135,7 +135,7 @@ def test_dry_run_sends_nothing(edition, tmp_path):
     assert lines[2] == f"2\t{prompt('add_bokeh', edition[2].cameras[0])}"
 
 
-def test_results_of_another_server_are_refused(server, edition, tmp_path, monkeypatch):
+def test_results_of_another_server_are_refused(server, edition, tmp_path, monkeypatch) -> None:
     """Named in the config or in the environment, which the client reads by itself."""
     monkeypatch.setattr(ImageEditing, "selects", lambda self, number, subtask: number < 1)
     results = run_method("editor", ImageEditing(base_url=server.url), edition, [MAE()], tmp_path)
@@ -148,7 +148,7 @@ def test_results_of_another_server_are_refused(server, edition, tmp_path, monkey
     assert len(server.requests) == 1
 
 
-def test_the_config_of_the_docs(tmp_path):
+def test_the_config_of_the_docs(tmp_path) -> None:
     text = (ROOT / "docs" / "benchmark.md").read_text()
     (snippet,) = (block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "ImageEditing" in block)
     path = tmp_path / "editor.yaml"
@@ -161,14 +161,14 @@ def test_the_config_of_the_docs(tmp_path):
     assert f"{asked} requests, {asked * method.price:.2f} USD" in text
 
 
-def test_without_a_key(monkeypatch, tmp_path):
+def test_without_a_key(monkeypatch, tmp_path) -> None:
     pytest.importorskip("openai")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(NotAvailableError, match="api_key"):
         ImageEditing().prepare(tmp_path)
 
 
-def test_share_is_a_fixed_choice():
+def test_share_is_a_fixed_choice() -> None:
     method = ImageEditing(share=0.05)
     chosen = [number for number in range(4000) if method.selects(number, "refocus")]
     assert len(chosen) == pytest.approx(200, abs=45)
@@ -176,14 +176,14 @@ def test_share_is_a_fixed_choice():
     assert set(chosen) <= {number for number in range(4000) if ImageEditing(share=0.1).selects(number, "refocus")}
 
 
-def test_share_and_prices_are_checked():
+def test_share_and_prices_are_checked() -> None:
     with pytest.raises(ValueError, match="share must lie in"):
         ImageEditing(share=0)
     with pytest.raises(ValueError, match="must not be negative"):
         ImageEditing(budget=-1)
 
 
-def test_prompts_name_the_place_and_the_strength():
+def test_prompts_name_the_place_and_the_strength() -> None:
     text = prompt("refocus", Camera((0.42, 0.61), 18))
     assert "42% of the width" in text
     assert "61% of the height" in text
@@ -193,7 +193,7 @@ def test_prompts_name_the_place_and_the_strength():
 
 
 @pytest.mark.parametrize("size", [(300, 200), (200, 300), (100, 100), (400, 100)])
-def test_frame(size):
+def test_frame(size) -> None:
     picture = Image.new("RGB", size, (10, 200, 30))
     frame, box = fit_frame(picture, (1536, 1024))
     assert frame.size == (1536, 1024)
@@ -202,7 +202,7 @@ def test_frame(size):
     assert torch.tensor(inside.getextrema()).tolist() == [[10, 10], [200, 200], [30, 30]]
 
 
-def test_a_missing_budget_is_not_a_failure_of_the_method(edition, tmp_path):
+def test_a_missing_budget_is_not_a_failure_of_the_method(edition, tmp_path) -> None:
     method = ImageEditing(share=1.0, budget=0.0)
     method._folder = tmp_path
     with pytest.raises(DiffcamError, match="budget of 0 USD is spent"):

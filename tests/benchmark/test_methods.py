@@ -27,27 +27,27 @@ def samples_of(edition, subtask):
     return [edition[number] for number in numbers]
 
 
-def test_copy_and_ground_truth(edition):
+def test_copy_and_ground_truth(edition) -> None:
     sample = edition[0]
     assert torch.equal(Copy()(sample), sample.reference)
     assert torch.equal(GroundTruth()(sample), sample.targets[0])
     assert not torch.equal(sample.reference, sample.targets[0])
 
 
-def test_renderer_makes_the_ground_truth_of_add_bokeh(edition, psnr):
+def test_renderer_makes_the_ground_truth_of_add_bokeh(edition, psnr) -> None:
     method = DepthRenderer(BokehRenderer(gamma=2.2))
     for sample in samples_of(edition, "add_bokeh"):
         output = method(sample)
         assert psnr(output, sample.targets[0]) > psnr(sample.reference, sample.targets[0]) + 5
 
 
-def test_renderer_cannot_remove_bokeh(edition):
+def test_renderer_cannot_remove_bokeh(edition) -> None:
     for sample in samples_of(edition, "remove_bokeh"):
         assert torch.equal(DepthRenderer()(sample), sample.reference)
 
 
 @pytest.mark.slow
-def test_a_model_that_is_not_there(tmp_path):
+def test_a_model_that_is_not_there(tmp_path) -> None:
     with pytest.raises(NotAvailableError, match="no such model"):
         Refocuser(str(tmp_path / "absent")).prepare(tmp_path)
 
@@ -71,7 +71,7 @@ class Pipeline:
         return latents
 
 
-def test_a_photo_is_opened_once_for_all_cameras(edition):
+def test_a_photo_is_opened_once_for_all_cameras(edition) -> None:
     method, pipeline = Refocuser(steps=3, seed=7), Pipeline()
     method._pipeline = pipeline
     added = samples_of(edition, "add_bokeh")
@@ -83,7 +83,7 @@ def test_a_photo_is_opened_once_for_all_cameras(edition):
     assert torch.equal(depth, added[0].disparity[0])
 
 
-def test_imperfect_depth_of_a_method_is_that_of_an_edition(edition, shard):
+def test_imperfect_depth_of_a_method_is_that_of_an_edition(edition, shard) -> None:
     """Table 6 as rows of one config, and as a flag of one run: the same draws."""
     noisy = Edition([str(shard)], edition.resolution, edition.renderer, GaussianNoise())
     method = DepthRenderer(BokehRenderer(gamma=2.2))
@@ -94,7 +94,7 @@ def test_imperfect_depth_of_a_method_is_that_of_an_edition(edition, shard):
     assert not ImperfectDepth(Copy(), GaussianNoise()).keeps_outputs
 
 
-def test_weights_are_known_by_their_content(tmp_path):
+def test_weights_are_known_by_their_content(tmp_path) -> None:
     (tmp_path / "model").mkdir()
     weights = tmp_path / "model" / "weights.safetensors"
     found = []

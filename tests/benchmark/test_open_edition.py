@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SHARDS = ROOT / "data_shards"
 
 
-def test_shards_are_those_of_the_manifests():
+def test_shards_are_those_of_the_manifests() -> None:
     recorded = {}
     for manifest in SHARDS.glob("open-benchmark-*.json"):
         recorded |= {shard["name"]: shard["sha256"] for shard in json.loads(manifest.read_text())["shards"]}
@@ -27,12 +27,12 @@ def test_shards_are_those_of_the_manifests():
     assert len(found) == 5
 
 
-def test_it_ships_in_eight_megabytes():
+def test_it_ships_in_eight_megabytes() -> None:
     assert sum(path.stat().st_size for path in SHARDS.glob("open-benchmark-*.tar")) < 8e6
 
 
 @pytest.mark.slow
-def test_ground_truth_follows_the_levels(monkeypatch):
+def test_ground_truth_follows_the_levels(monkeypatch) -> None:
     """The paper's ground truth scores an LVCorr of 0.93; with levels exchanged nothing must be left of it."""
     monkeypatch.chdir(SHARDS.parent)
     edition = read_setup(DEFAULT_SETUP).edition(None, None, "exact")
@@ -53,7 +53,7 @@ def test_ground_truth_follows_the_levels(monkeypatch):
     assert abs(estimate(shuffled, LVCorr()).value) < 0.25
 
 
-def test_no_training_photo_is_in_it():
+def test_no_training_photo_is_in_it() -> None:
     names = {}
     for script in ("collect_shards.py", "collect_open_benchmark.py"):
         scope: dict[str, object] = {"__name__": script}

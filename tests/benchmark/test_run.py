@@ -38,7 +38,7 @@ class Darker(Method):
 METRICS = (MAE(), PSNR(), LVCorr())
 
 
-def test_every_sample_is_scored(edition, tmp_path):
+def test_every_sample_is_scored(edition, tmp_path) -> None:
     results = run_method("ground-truth", GroundTruth(), edition, METRICS, tmp_path)
     assert sorted(results.rows) == list(range(20))
     assert {row.scores["mae"] for row in results.rows.values()} == {0}
@@ -46,7 +46,7 @@ def test_every_sample_is_scored(edition, tmp_path):
     assert not (tmp_path / "ground-truth" / "outputs").exists(), "what lies in the benchmark is not copied"
 
 
-def test_a_second_run_does_nothing(edition, tmp_path):
+def test_a_second_run_does_nothing(edition, tmp_path) -> None:
     first, second = Darker(), Darker()
     run_method("darker", first, edition, METRICS, tmp_path)
     files = {path: path.read_bytes() for path in (tmp_path / "darker").glob("samples.*")}
@@ -56,7 +56,7 @@ def test_a_second_run_does_nothing(edition, tmp_path):
     assert {path: path.read_bytes() for path in (tmp_path / "darker").glob("samples.*")} == files
 
 
-def test_a_stopped_run_goes_on(edition, tmp_path):
+def test_a_stopped_run_goes_on(edition, tmp_path) -> None:
     stopped, going_on, whole = Darker(), Darker(), Darker()
     stopped._stop_after = 13
     with pytest.raises(KeyboardInterrupt):
@@ -68,7 +68,7 @@ def test_a_stopped_run_goes_on(edition, tmp_path):
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_a_killed_process_leaves_rows_and_outputs(edition, tmp_path):
+def test_a_killed_process_leaves_rows_and_outputs(edition, tmp_path) -> None:
     run_method("darker", Darker(), edition, METRICS, tmp_path)
     folder = tmp_path / "darker"
     rows = (folder / "samples.csv").read_text().splitlines()
@@ -98,7 +98,7 @@ def _journal_entry(line: str, header: str) -> dict[str, object]:
     }
 
 
-def test_results_of_other_weights_are_refused(edition, tmp_path):
+def test_results_of_other_weights_are_refused(edition, tmp_path) -> None:
     class Trained(Darker):
         _version = "first"
 
@@ -119,7 +119,7 @@ def test_results_of_other_weights_are_refused(edition, tmp_path):
     assert results.record["weights"] == "second"
 
 
-def test_an_edition_may_grow(edition, shard, tmp_path):
+def test_an_edition_may_grow(edition, shard, tmp_path) -> None:
     """Further shards behind those that were there: their samples alone are made; with others, nothing holds."""
     scene = edition.entries[0].read()
     write_shard(tmp_path / "z-000000.tar", [replace(scene, key="000009")], image_format="png")
@@ -135,7 +135,7 @@ def test_an_edition_may_grow(edition, shard, tmp_path):
             run_method("darker", last, other, METRICS, tmp_path)
 
 
-def test_failed_samples_are_named_and_tried_again(edition, tmp_path):
+def test_failed_samples_are_named_and_tried_again(edition, tmp_path) -> None:
     failing, mended = Darker(), Darker()
     failing._fails = {3, 14}
     results = run_method("darker", failing, edition, METRICS, tmp_path)
@@ -151,7 +151,7 @@ def test_failed_samples_are_named_and_tried_again(edition, tmp_path):
     ("output", "reason"),
     [(torch.zeros(3, 5, 5), "output of (3, 5, 5) for a reference"), (torch.full((3, 96, 96), torch.nan), "NaN")],
 )
-def test_outputs_that_cannot_be_compared(edition, tmp_path, output, reason):
+def test_outputs_that_cannot_be_compared(edition, tmp_path, output, reason) -> None:
     class Wrong(Method):
         def __call__(self, sample):
             return output
@@ -161,7 +161,7 @@ def test_outputs_that_cannot_be_compared(edition, tmp_path, output, reason):
     assert reason in results.record["failures"]["0"]
 
 
-def test_a_method_that_cannot_run(edition, tmp_path):
+def test_a_method_that_cannot_run(edition, tmp_path) -> None:
     class Absent(Copy):
         def prepare(self, folder: Path) -> None:
             raise NotAvailableError("no weights at hand")
@@ -187,7 +187,7 @@ class Sharpish(SampleMetric):
         return prediction.std(dim=(1, 2, 3))
 
 
-def test_a_new_metric_is_computed_from_kept_outputs(edition, tmp_path):
+def test_a_new_metric_is_computed_from_kept_outputs(edition, tmp_path) -> None:
     run_method("darker", Darker(), edition, [*METRICS, Sharpish(available=False)], tmp_path)
     again = Darker()
     results = run_method("darker", again, edition, [*METRICS, Sharpish(available=True)], tmp_path)
@@ -195,7 +195,7 @@ def test_a_new_metric_is_computed_from_kept_outputs(edition, tmp_path):
     assert all("sharpish" in row.scores for row in results.rows.values())
 
 
-def test_other_settings_are_refused_unless_forced(shard, edition, tmp_path):
+def test_other_settings_are_refused_unless_forced(shard, edition, tmp_path) -> None:
     run_method("darker", Darker(0.5), edition, METRICS, tmp_path)
     with pytest.raises(DiffcamError, match="results with another method"):
         run_method("darker", Darker(0.7), edition, METRICS, tmp_path)
@@ -207,7 +207,7 @@ def test_other_settings_are_refused_unless_forced(shard, edition, tmp_path):
     assert len(forced._calls) == 20, "outputs of other settings are not used"
 
 
-def test_a_damaged_scene_is_reported_and_the_others_are_kept(shard, tmp_path):
+def test_a_damaged_scene_is_reported_and_the_others_are_kept(shard, tmp_path) -> None:
     damaged = tmp_path / "small-000000.tar"
     content = bytearray(shard.read_bytes())
     at = content.index(b"000001.image.png") + 1024
@@ -219,14 +219,14 @@ def test_a_damaged_scene_is_reported_and_the_others_are_kept(shard, tmp_path):
     assert "000001.image.png" in results.record["failures"]["10"]
 
 
-def test_perturbed_disparity_is_what_methods_see(shard):
+def test_perturbed_disparity_is_what_methods_see(shard) -> None:
     zeros = Edition([str(shard)], 96, perturbation=DepthDropout(1.0))
     assert float(zeros[0].disparity.abs().max()) == 0
     assert float(zeros[0].exact_disparity.max()) > 0.5
     assert zeros.identity() != Edition([str(shard)], 96).identity()
 
 
-def test_description_leaves_out_what_has_no_effect():
+def test_description_leaves_out_what_has_no_effect() -> None:
     class Tuned(Copy):
         without_effect = ("device",)
 
@@ -237,7 +237,7 @@ def test_description_leaves_out_what_has_no_effect():
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_rows_of_one(edition, tmp_path):
+def test_two_processes_give_the_rows_of_one(edition, tmp_path) -> None:
     one = run_method("copy", Copy(), edition, METRICS, tmp_path / "one")
     two = run_method("copy", Copy(), edition, METRICS, tmp_path / "two", workers=2)
     assert len(one.rows) == 20

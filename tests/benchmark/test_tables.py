@@ -25,7 +25,7 @@ def results_of(folder, name, mae=0.1, columns=("mae", "sharpness", "psnr", "ssim
     return results
 
 
-def test_result_tables(tmp_path):
+def test_result_tables(tmp_path) -> None:
     results = {
         "ours": results_of(tmp_path, "ours", note="twelve parameters", missing={"clip_i": "no hub"}),
         "rival": results_of(tmp_path, "rival", mae=0.3, failures={7: "the server was not at home"}),
@@ -45,7 +45,7 @@ def test_result_tables(tmp_path):
     )
 
 
-def test_paper_tables_are_complete():
+def test_paper_tables_are_complete() -> None:
     for table in TABLES.values():
         assert all(len(row.figures) in (len(table.columns), 0) for row in table.rows), table.title
     assert [len(TABLES[number].rows) for number in "23456"] == [3, 5, 4, 4, 5]
@@ -63,14 +63,14 @@ def test_paper_tables_are_complete():
         ("6", "random noise", "0.965 0.033 0.835 0.901 0.039 0.180 24.95"),
     ],
 )
-def test_quoted_figures(table, row, line):
+def test_quoted_figures(table, row, line) -> None:
     """Against the paper's print, by hand."""
     found = next(cells for cells in paper_table(table, {}).rows if cells[0] == row)
     assert found[1] == "(paper)"
     assert " ".join(found[2:]) == line
 
 
-def test_our_rows_stand_above_quoted_ones(tmp_path):
+def test_our_rows_stand_above_quoted_ones(tmp_path) -> None:
     results = {"full": results_of(tmp_path, "full"), "zero-depth": results_of(tmp_path, "zero-depth", mae=0.2)}
     table = paper_table("6", results)
     assert table.header[2:4] == ("all: CLIP-I ↑", "all: MAE ↓")
@@ -84,7 +84,7 @@ def test_our_rows_stand_above_quoted_ones(tmp_path):
     assert any("measured on its own benchmark" in note for note in table.notes)
 
 
-def test_every_method_may_stand_in_tables_one_and_two(tmp_path):
+def test_every_method_may_stand_in_tables_one_and_two(tmp_path) -> None:
     results = {name: results_of(tmp_path, name) for name in ("ours", "copy")}
     assert [cells[0] for cells in paper_table("2", results).rows] == [
         "ours",
@@ -95,7 +95,7 @@ def test_every_method_may_stand_in_tables_one_and_two(tmp_path):
     ]
 
 
-def test_paper_tables_list_missing_runs(tmp_path):
+def test_paper_tables_list_missing_runs(tmp_path) -> None:
     """Notes of the runs that belong in the table, and of no others."""
     results = {
         "full": results_of(tmp_path, "full", note="a share of 5 %", failures={3: "no answer"}),
@@ -116,7 +116,7 @@ def test_paper_tables_list_missing_runs(tmp_path):
     assert "no-stacking: of table 5" in paper_table("2", results).notes, "every run may stand there"
 
 
-def test_a_mean_of_all_needs_all_sub_tasks(tmp_path):
+def test_a_mean_of_all_needs_all_sub_tasks(tmp_path) -> None:
     results = {name: results_of(tmp_path, name) for name in ("full", "no-depth")}
     results["no-depth"].rows = {n: row for n, row in results["no-depth"].rows.items() if row.subtask == "remove_bokeh"}
     table = paper_table("4", results)
@@ -128,21 +128,21 @@ def test_a_mean_of_all_needs_all_sub_tasks(tmp_path):
     assert not any("fewer" in note for note in second.notes), "the same samples of the sub-task that both have"
 
 
-def test_fewer_samples_are_named(tmp_path):
+def test_fewer_samples_are_named(tmp_path) -> None:
     results = {name: results_of(tmp_path, name) for name in ("copy", "editor")}
     results["editor"].rows = {n: row for n, row in results["editor"].rows.items() if n in (0, 3, 5)}
     table = result_tables(results, [MAE()], "Test")[-1]
     assert table.notes[-1] == "scored on fewer samples than others: editor (3 of 8)"
 
 
-def test_unavailable_metrics_are_noted(tmp_path):
+def test_unavailable_metrics_are_noted(tmp_path) -> None:
     results = {"full": results_of(tmp_path, "full", missing={"lpips": "no index"})}
     table = paper_table("5", results)
     assert dict(zip(table.header, table.rows[0], strict=True))["remove: LPIPS ↓"] == "n/a"
     assert "LPIPS: not available: no index" in table.notes
 
 
-def test_rows_that_only_we_have_are_not_quoted(tmp_path):
+def test_rows_that_only_we_have_are_not_quoted(tmp_path) -> None:
     rows = paper_table("5", {"reweighting": results_of(tmp_path, "reweighting")}).rows
     assert [cells[:2] for cells in rows] == [
         ("control: weighted flow loss", "reweighting"),

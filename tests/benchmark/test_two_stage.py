@@ -22,7 +22,7 @@ def restormer_state() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_restormer_from_a_file(restormer_state, tmp_path, edition, suffix):
+def test_restormer_from_a_file(restormer_state, tmp_path, edition, suffix) -> None:
     path = tmp_path / f"restormer{suffix}"
     if suffix == ".pth":
         torch.save({"params": restormer_state}, path)
@@ -39,7 +39,7 @@ def test_restormer_from_a_file(restormer_state, tmp_path, edition, suffix):
     torch.testing.assert_close(method(sample), expected, atol=1e-5, rtol=0)
 
 
-def test_sizes_that_the_network_does_not_take(restormer_state, tmp_path):
+def test_sizes_that_the_network_does_not_take(restormer_state, tmp_path) -> None:
     path = tmp_path / "restormer.pth"
     torch.save(restormer_state, path)
     deblur = Restormer(path)
@@ -47,7 +47,7 @@ def test_sizes_that_the_network_does_not_take(restormer_state, tmp_path):
     assert deblur(torch.rand(3, 37, 50, generator=torch.Generator().manual_seed(0))).shape == (3, 37, 50)
 
 
-def test_missing_and_foreign_weights_are_refused(tmp_path):
+def test_missing_and_foreign_weights_are_refused(tmp_path) -> None:
     pytest.importorskip("spandrel")
     with pytest.raises(NotAvailableError, match="no Restormer weights file"):
         Restormer(tmp_path / "absent.pth").prepare()
@@ -62,12 +62,12 @@ def test_missing_and_foreign_weights_are_refused(tmp_path):
     assert not (tmp_path / "touched").exists()
 
 
-def test_deblurring_alone_takes_part_in_its_own_subtask():
+def test_deblurring_alone_takes_part_in_its_own_subtask() -> None:
     method = DeblurOnly(SingleKernel())
     assert [method.selects(0, name) for name in ("refocus", "add_bokeh", "remove_bokeh")] == [False, False, True]
 
 
-def test_single_kernel_sharpens_what_is_blurred_everywhere(psnr):
+def test_single_kernel_sharpens_what_is_blurred_everywhere(psnr) -> None:
     from skimage import data
 
     from diffcam.functional.bokeh import render_bokeh_reference
@@ -80,7 +80,7 @@ def test_single_kernel_sharpens_what_is_blurred_everywhere(psnr):
     assert psnr(restored[:, 8:-8, 8:-8], photo[:, 8:-8, 8:-8]) > psnr(blurred[:, 8:-8, 8:-8], photo[:, 8:-8, 8:-8]) + 1
 
 
-def test_two_stages_are_one_after_the_other(edition):
+def test_two_stages_are_one_after_the_other(edition) -> None:
     class Inverted(SingleKernel):
         def __call__(self, image_3HW):
             return 1 - image_3HW

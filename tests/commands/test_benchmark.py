@@ -48,7 +48,7 @@ def config(tmp_path, shard) -> Path:
     return path
 
 
-def test_run_then_table(config, tmp_path, capsys):
+def test_run_then_table(config, tmp_path, capsys) -> None:
     output = tmp_path / "out"
     arguments = ["benchmark", "run", "--config", str(config), "--output", str(output), "--workers", "1"]
     assert run_diffcam(arguments) == 0
@@ -80,7 +80,7 @@ def test_run_then_table(config, tmp_path, capsys):
         assert re.findall(r"^(.*) \(paper, table 1\)$", capsys.readouterr().out, re.MULTILINE) == titles
 
 
-def test_help_names_the_shipped_config(capsys):
+def test_help_names_the_shipped_config(capsys) -> None:
     with pytest.raises(SystemExit):
         run_diffcam(["benchmark", "run", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
@@ -88,7 +88,7 @@ def test_help_names_the_shipped_config(capsys):
     assert "Path(" not in shown
 
 
-def test_a_second_run_makes_nothing(config, tmp_path, capsys):
+def test_a_second_run_makes_nothing(config, tmp_path, capsys) -> None:
     arguments = ["benchmark", "run", "--config", str(config), "--output", str(tmp_path), "--workers", "1"]
     chosen = ["--methods", "copy", "renderer"]
     run_diffcam([*arguments, *chosen])
@@ -97,7 +97,7 @@ def test_a_second_run_makes_nothing(config, tmp_path, capsys):
     assert "renderer: 0 of 20 samples made and scored now" in capsys.readouterr().err
 
 
-def test_a_damaged_scene_is_named_under_the_table(config, shard, tmp_path, capsys):
+def test_a_damaged_scene_is_named_under_the_table(config, shard, tmp_path, capsys) -> None:
     content = bytearray(shard.read_bytes())
     at = content.index(b"000001.image.png") + 1024
     content[at : at + 4000] = bytes(4000)
@@ -111,7 +111,7 @@ def test_a_damaged_scene_is_named_under_the_table(config, shard, tmp_path, capsy
 
 
 @pytest.mark.slow
-def test_two_processes_print_the_table_of_one(config, tmp_path):
+def test_two_processes_print_the_table_of_one(config, tmp_path) -> None:
     """A method that fits and iterates, a model, and what needs neither; the same bytes, intervals included."""
     content = yaml.safe_load(config.read_text())
     model = {"class_path": "diffcam.benchmark.Refocuser", "init_args": {"steps": 1}}
@@ -133,7 +133,7 @@ def test_two_processes_print_the_table_of_one(config, tmp_path):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
 
 
-def test_depth_of_table_six(config, tmp_path):
+def test_depth_of_table_six(config, tmp_path) -> None:
     arguments = ["benchmark", "run", "--config", str(config), "--methods", "renderer", "--workers", "1"]
     for depth in ("exact", "zero", "noisy"):
         run_diffcam([*arguments, "--depth", depth, "--output", str(tmp_path / depth)])
@@ -147,7 +147,7 @@ def test_depth_of_table_six(config, tmp_path):
         run_diffcam([*arguments, "--output", str(tmp_path / "zero")])
 
 
-def test_runs_of_an_ablation_stand_in_one_table(config, tmp_path, capsys):
+def test_runs_of_an_ablation_stand_in_one_table(config, tmp_path, capsys) -> None:
     output = ["--output", str(tmp_path / "runs")]
     arguments = ["benchmark", "run", "--config", str(config), "--methods", "renderer", "--workers", "1", *output]
     run_diffcam([*arguments, "--name", "full"])
@@ -180,7 +180,7 @@ def test_runs_of_an_ablation_stand_in_one_table(config, tmp_path, capsys):
         (["--config", "absent.yaml"], "absent.yaml: no such file"),
     ],
 )
-def test_wrong_options_are_named(config, tmp_path, options, reason):
+def test_wrong_options_are_named(config, tmp_path, options, reason) -> None:
     with pytest.raises(DiffcamError, match=reason):
         run_diffcam(["benchmark", "run", "--config", str(config), "--output", str(tmp_path), *options])
 
@@ -188,19 +188,19 @@ def test_wrong_options_are_named(config, tmp_path, options, reason):
 @pytest.mark.parametrize(
     "line", ["resolution: many", "methods: {copy: {class_path: diffcam.benchmark.Nothing}}", "gama: 2"]
 )
-def test_wrong_config_lines_are_named(config, line):
+def test_wrong_config_lines_are_named(config, line) -> None:
     key = line.split(":")[0]
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | yaml.safe_load(line)))
     with pytest.raises(DiffcamError, match=key):
         read_setup(config)
 
 
-def test_no_results_yet(tmp_path):
+def test_no_results_yet(tmp_path) -> None:
     with pytest.raises(DiffcamError, match="holds no benchmark results"):
         run_diffcam(["benchmark", "table", str(tmp_path)])
 
 
-def test_the_shipped_config():
+def test_the_shipped_config() -> None:
     setup = read_setup(DEFAULT_SETUP)
     assert {"ground-truth", "copy", "renderer", "deconvolution", "two-stage", "diffcam-tiny"} <= set(setup.methods)
     edition = setup.edition(None, None, "exact")

@@ -62,7 +62,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.tar"))}
 
 
-def test_sources_are_kept_apart(photos, tmp_path):
+def test_sources_are_kept_apart(photos, tmp_path) -> None:
     run_build(photos, tmp_path)
     found = hashes(tmp_path)
     assert list(found) == ["benchmark-camera-000000.tar", "benchmark-phone-000000.tar"]
@@ -80,7 +80,7 @@ def test_sources_are_kept_apart(photos, tmp_path):
         assert abs(first.focus_disparity - second.focus_disparity) >= 0.25, "two clearly different depths"
 
 
-def test_the_same_input_gives_the_same_bytes(photos, tmp_path):
+def test_the_same_input_gives_the_same_bytes(photos, tmp_path) -> None:
     for name in ("one", "two"):
         run_build(photos, tmp_path / name)
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
@@ -88,7 +88,7 @@ def test_the_same_input_gives_the_same_bytes(photos, tmp_path):
     assert hashes(tmp_path / "other") != hashes(tmp_path / "one")
 
 
-def test_stored_targets_are_those_that_are_rendered(photos, tmp_path):
+def test_stored_targets_are_those_that_are_rendered(photos, tmp_path) -> None:
     run_build(photos, tmp_path / "stored", "--gamma", "2.2")
     run_build(photos, tmp_path / "described", "--gamma", "2.2", "--described")
     stored, described = (
@@ -102,7 +102,7 @@ def test_stored_targets_are_those_that_are_rendered(photos, tmp_path):
 
 
 @pytest.mark.parametrize("targets", [[], ["--described"]])
-def test_an_edition_of_another_gamma_is_refused(photos, tmp_path, targets):
+def test_an_edition_of_another_gamma_is_refused(photos, tmp_path, targets) -> None:
     """Stored targets would be compared with renderings of another light, described ones made in it."""
     run_build(photos, tmp_path, "--gamma", "4", *targets)
     edition = Edition([str(tmp_path / "*.tar")], 96, BokehRenderer(gamma=2.2))
@@ -112,13 +112,13 @@ def test_an_edition_of_another_gamma_is_refused(photos, tmp_path, targets):
     assert len(Edition([str(tmp_path / "*.tar")], 96, BokehRenderer(gamma=4.0)).scenes()) == 3
 
 
-def test_what_is_built_by_default_runs_with_the_shipped_config(photos, tmp_path):
+def test_what_is_built_by_default_runs_with_the_shipped_config(photos, tmp_path) -> None:
     run_build(photos, tmp_path)
     edition = read_setup(DEFAULT_SETUP).edition([str(tmp_path / "*.tar")], 96, "exact")
     assert len(edition.scenes()) == 3
 
 
-def test_lens_pictures_are_of_a_displays_gamma():
+def test_lens_pictures_are_of_a_displays_gamma() -> None:
     """No renderer made them: what is recorded is what they were developed with."""
     scene = draw_benchmark_samples(
         Scene("0", torch.rand(3, 8, 8), torch.linspace(0, 1, 64).view(1, 8, 8), "raytraced", "photo"),
@@ -127,7 +127,7 @@ def test_lens_pictures_are_of_a_displays_gamma():
     assert BenchmarkRendering(gamma=4.0, size=0).complete(scene, 0).metadata["gamma"] == 2.2
 
 
-def test_points_by_hand(photos, tmp_path):
+def test_points_by_hand(photos, tmp_path) -> None:
     points = tmp_path / "points.json"
     entry = {"refocus": [[0.4, 0.5, 6], [0.6, 0.6, 12]], "add_bokeh": {"focus": [0.5, 0.5], "levels": [2, 7, 11, 18]}}
     points.write_text(json.dumps({"coffee.png": entry}))
@@ -142,7 +142,7 @@ def test_points_by_hand(photos, tmp_path):
     assert astronaut.variants[0].camera.bokeh != 6
 
 
-def test_points_of_no_photo_are_named(photos, tmp_path):
+def test_points_of_no_photo_are_named(photos, tmp_path) -> None:
     """A misspelt name would leave its photo to the draw, unnoticed; photos that are left out by hand are no mistake."""
     points = tmp_path / "points.json"
     entry = {"refocus": [[0.4, 0.5, 6], [0.6, 0.6, 12]]}
@@ -154,7 +154,7 @@ def test_points_of_no_photo_are_named(photos, tmp_path):
     run_build(photos, tmp_path / "out", "--points", str(points), "--scenes", "1")
 
 
-def test_a_point_outside_of_the_square_is_reported(photos, tmp_path, capsys):
+def test_a_point_outside_of_the_square_is_reported(photos, tmp_path, capsys) -> None:
     points = tmp_path / "points.json"
     points.write_text(json.dumps({"coffee.png": {"refocus": [[0.05, 0.5, 6], [0.6, 0.6, 12]]}}))
     run_build(photos, tmp_path, "--points", str(points))
@@ -172,14 +172,14 @@ def test_a_point_outside_of_the_square_is_reported(photos, tmp_path, capsys):
         ('{"a.png": {"add_bokeh": {"focus": [0.5, 0.5], "levels": [1, 1, 2, 3]}}}', "four different levels"),
     ],
 )
-def test_wrong_points_are_named(tmp_path, content, reason):
+def test_wrong_points_are_named(tmp_path, content, reason) -> None:
     path = tmp_path / "points.json"
     path.write_text(content)
     with pytest.raises(DiffcamError, match=reason):
         read_points(path)
 
 
-def test_layered_scenes(photos, tmp_path):
+def test_layered_scenes(photos, tmp_path) -> None:
     parser = argparse.ArgumentParser()
     add_build_arguments(parser)
     options = [
@@ -197,7 +197,7 @@ def test_layered_scenes(photos, tmp_path):
     assert len(list(read_shard(tmp_path / "benchmark-layered-000000.tar"))) == 2
 
 
-def test_glass(photos, tmp_path):
+def test_glass(photos, tmp_path) -> None:
     """The map that methods are given shows the pane; ground truth blurs what is behind it."""
     parser = argparse.ArgumentParser()
     add_build_arguments(parser)
@@ -214,7 +214,7 @@ def test_glass(photos, tmp_path):
     assert float((fooled - sample.targets[0]).abs().mean()) > 0.005
 
 
-def test_pane():
+def test_pane() -> None:
     image, disparity = torch.full((3, 80, 100), 0.5), torch.linspace(0, 0.5, 100).expand(1, 80, 100).contiguous()
     behind_glass, behind, seen = add_pane(image, disparity, torch.Generator().manual_seed(3))
     pane, frame = seen != disparity, behind != disparity
@@ -228,7 +228,7 @@ def test_pane():
     assert float((behind_glass - image)[:, through].max()) < 0.1
 
 
-def test_nothing_to_build(tmp_path):
+def test_nothing_to_build(tmp_path) -> None:
     parser = argparse.ArgumentParser()
     add_build_arguments(parser)
     with pytest.raises(DiffcamError, match="name at least one folder"):
@@ -236,7 +236,7 @@ def test_nothing_to_build(tmp_path):
 
 
 @pytest.mark.slow
-def test_ray_traced_targets_are_lens_pictures(photos, tmp_path):
+def test_ray_traced_targets_are_lens_pictures(photos, tmp_path) -> None:
     """Stored as the lens took them, the same bytes again, and nearer to the renderer than the sharp image is."""
     pytest.importorskip("mitsuba")
     parser = argparse.ArgumentParser()

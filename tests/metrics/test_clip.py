@@ -62,7 +62,7 @@ def photos(size: tuple[int, int] = (96, 128)) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [(96, 128), (64, 64), (160, 96)])
-def test_clip_iqa_against_piq(checkpoints, monkeypatch, size):
+def test_clip_iqa_against_piq(checkpoints, monkeypatch, size) -> None:
     piq = pytest.importorskip("piq")
     from piq import clip_iqa
     from piq.feature_extractors.clip import build_model
@@ -81,7 +81,7 @@ def test_clip_iqa_against_piq(checkpoints, monkeypatch, size):
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
 
 
-def test_clip_i_against_open_clip_preprocessing(checkpoints):
+def test_clip_i_against_open_clip_preprocessing(checkpoints) -> None:
     path = checkpoints["diffcam-small-vit"]
     images = (photos((120, 200)) * 255).round() / 255
     model = clip_module.load_clip("diffcam-small-vit", path)
@@ -97,7 +97,7 @@ def test_clip_i_against_open_clip_preprocessing(checkpoints):
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 97), (300, 200), (31, 50)])
-def test_centre_view_is_torchvisions(size):
+def test_centre_view_is_torchvisions(size) -> None:
     from torchvision.transforms.v2.functional import center_crop, resize
 
     images = photos(size) if min(size) > 40 else torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
@@ -105,20 +105,20 @@ def test_centre_view_is_torchvisions(size):
     torch.testing.assert_close(clip_module.centre_view(images, 64), expected, atol=1e-5, rtol=0)
 
 
-def test_loading_leaves_global_random_state(checkpoints):
+def test_loading_leaves_global_random_state(checkpoints) -> None:
     before = torch.random.get_rng_state()
     CLIPI("diffcam-small-vit", checkpoints["diffcam-small-vit"]).prepare()
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_missing_and_wrong_files_are_named(checkpoints, tmp_path):
+def test_missing_and_wrong_files_are_named(checkpoints, tmp_path) -> None:
     with pytest.raises(MissingWeightsError, match=r"no file .*absent"):
         CLIPI("diffcam-small-vit", tmp_path / "absent.safetensors").prepare()
     with pytest.raises(MissingWeightsError, match=r"diffcam-small-resnet.safetensors holds no weights of CLIP"):
         CLIPI("diffcam-small-vit", checkpoints["diffcam-small-resnet"]).prepare()
 
 
-def test_pickles_are_not_run(tmp_path, checkpoints):
+def test_pickles_are_not_run(tmp_path, checkpoints) -> None:
     path = tmp_path / "evil.pt"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "touched").encode() + b"'\ntR.")
     with pytest.raises(MissingWeightsError, match=r"evil.pt holds no weights"):
@@ -126,7 +126,7 @@ def test_pickles_are_not_run(tmp_path, checkpoints):
     assert not (tmp_path / "touched").exists()
 
 
-def test_hub_out_of_reach_is_said_in_words(monkeypatch, tmp_path):
+def test_hub_out_of_reach_is_said_in_words(monkeypatch, tmp_path) -> None:
     import huggingface_hub
 
     class Unreachable:
@@ -139,7 +139,7 @@ def test_hub_out_of_reach_is_said_in_words(monkeypatch, tmp_path):
         CLIPIQA().prepare()
 
 
-def test_hub_cache_is_used_without_asking(monkeypatch, checkpoints):
+def test_hub_cache_is_used_without_asking(monkeypatch, checkpoints) -> None:
     import huggingface_hub
 
     path = checkpoints["diffcam-small-vit"]

@@ -46,7 +46,7 @@ def asked(disparity: torch.Tensor, focus: tuple[float, float], level: float) -> 
 
 @pytest.mark.parametrize("gamma", [1.0, 4.0])
 @pytest.mark.parametrize("radius", [0.0, 2.5, 7.0])
-def test_copies_are_the_renderers(photo, gamma, radius):
+def test_copies_are_the_renderers(photo, gamma, radius) -> None:
     small = photo[..., :64, 96:176]
     constant = torch.full((1, 1, 64, 80), 0.5)
     expected = render_bokeh_reference(small, constant, torch.tensor([0.0]), torch.tensor([2 * radius]), gamma)[0, 1]
@@ -55,7 +55,7 @@ def test_copies_are_the_renderers(photo, gamma, radius):
 
 
 @pytest.mark.parametrize("rendered", [6.0, 16.0, 20.0])
-def test_blur_error_is_the_difference_of_radii(photo, disparity, rendered):
+def test_blur_error_is_the_difference_of_radii(photo, disparity, rendered) -> None:
     """The left is in focus; the right shows ``rendered / 2`` where level 16 asks for 8 (pixels at 512)."""
     output = render(photo, disparity, 0.25, rendered)
     radius, _ = asked(disparity, (0.1, 0.5), 16.0)
@@ -64,7 +64,7 @@ def test_blur_error_is_the_difference_of_radii(photo, disparity, rendered):
 
 
 @pytest.mark.parametrize("rendered", [12.0, 20.0])
-def test_relative_blur_error_leaves_out_what_is_in_focus(photo, disparity, rendered):
+def test_relative_blur_error_leaves_out_what_is_in_focus(photo, disparity, rendered) -> None:
     """The right shows ``rendered / 2`` where level 16 asks for 8; the left, in focus, does not count."""
     radius, _ = asked(disparity, (0.1, 0.5), 16.0)
     found = float(RelativeBlurError().score(render(photo, disparity, 0.25, rendered), photo, radius))
@@ -73,14 +73,14 @@ def test_relative_blur_error_leaves_out_what_is_in_focus(photo, disparity, rende
     assert math.isnan(float(RelativeBlurError().score(photo, photo, radius))), "nothing is asked to blur by 2 pixels"
 
 
-def test_blur_error_of_a_sharp_picture(photo, disparity):
+def test_blur_error_of_a_sharp_picture(photo, disparity) -> None:
     radius, _ = asked(disparity, (0.1, 0.5), 0.0)
     assert float(BlurRadiusError().score(photo, photo, radius)) == pytest.approx(0, abs=0.05)
     radius, _ = asked(disparity, (0.1, 0.5), 16.0)
     assert float(BlurRadiusError().score(photo, photo, radius)) == pytest.approx(4, abs=0.2)
 
 
-def test_gamma_of_the_light_matters(photo, disparity):
+def test_gamma_of_the_light_matters(photo, disparity) -> None:
     output = render(photo, disparity, 0.25, 16.0, gamma=1.0)
     radius, _ = asked(disparity, (0.1, 0.5), 16.0)
     right, wrong = (float(BlurRadiusError(gamma).score(output, photo, radius)) for gamma in (1.0, 4.0))
@@ -88,7 +88,7 @@ def test_gamma_of_the_light_matters(photo, disparity):
     assert right < wrong
 
 
-def test_nothing_to_say_without_texture_or_on_slopes(photo):
+def test_nothing_to_say_without_texture_or_on_slopes(photo) -> None:
     flat = torch.full_like(photo, 0.5)
     slope = torch.linspace(0, 1, SIZE).expand(1, 1, SIZE, SIZE)
     for image, disparity in ((flat, torch.zeros(1, 1, SIZE, SIZE)), (photo, slope)):
@@ -97,7 +97,7 @@ def test_nothing_to_say_without_texture_or_on_slopes(photo):
         assert math.isnan(float(FocusHit().score(image, image, radius, cameras)))
 
 
-def test_focus_hit(photo, disparity):
+def test_focus_hit(photo, disparity) -> None:
     radius, cameras = asked(disparity, (0.1, 0.5), 12.0)
     on_the_left, on_the_right = render(photo, disparity, 0.25, 12.0), render(photo, disparity, 0.75, 12.0)
     assert float(FocusHit().score(on_the_left, photo, radius, cameras)) == 1
@@ -107,19 +107,19 @@ def test_focus_hit(photo, disparity):
     assert math.isnan(float(FocusHit().score(photo, photo, everything_sharp, cameras)))
 
 
-def test_focus_is_judged_by_what_is_in_focus(photo, disparity):
+def test_focus_is_judged_by_what_is_in_focus(photo, disparity) -> None:
     """A point beside a depth edge: half of its tile belongs to what is to be blurred."""
     radius, cameras = asked(disparity, (0.49, 0.5), 16.0)
     assert float(FocusHit().score(render(photo, disparity, 0.25, 16.0), photo, radius, cameras)) == 1
 
 
-def test_rounding_adds_this_energy():
+def test_rounding_adds_this_energy() -> None:
     picture = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     error = (picture * 255).round() / 255 - picture
     assert float(laplacian(luminance(error)).square().mean()) == pytest.approx(ROUNDING, rel=0.03)
 
 
-def test_copies_follow_the_scene(photo, disparity):
+def test_copies_follow_the_scene(photo, disparity) -> None:
     """The kept copies of one scene are not used for the next."""
     metric = BlurRadiusError()
     other = photo.flip(-1)
@@ -128,7 +128,7 @@ def test_copies_follow_the_scene(photo, disparity):
     assert all(float(metric.score(output, image, radius)) < 0.2 for output, image in outputs)
 
 
-def test_tile_radii():
+def test_tile_radii() -> None:
     radius = torch.zeros(1, 64, 96)
     radius[:, :, 64:] = 4.0
     mean, valid = tile_radii(radius, tile=32, margin=4, spread=1.0)
@@ -136,7 +136,7 @@ def test_tile_radii():
     assert valid.tolist() == [True, False, False] * 2, "tiles beside the step have it in their margin"
 
 
-def test_best_radius_between_candidates():
+def test_best_radius_between_candidates() -> None:
     truth = torch.tensor([0.0, 0.8, 4.4, 20.0])
     place = torch.tensor([float(np.interp(r, RADII, range(len(RADII)))) for r in truth])
     errors = (torch.arange(len(RADII))[:, None] - place).square() + 0.1

@@ -53,7 +53,7 @@ def lpips_package(backbone: dict[str, torch.Tensor]) -> torch.nn.Module:
     return network.eval()
 
 
-def test_against_the_lpips_package():
+def test_against_the_lpips_package() -> None:
     backbone = random_backbone()
     prediction, target = photos()
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_against_the_lpips_package():
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_local_weights(tmp_path, suffix):
+def test_local_weights(tmp_path, suffix) -> None:
     from safetensors.torch import save_file
 
     backbone = random_backbone()
@@ -75,7 +75,7 @@ def test_local_weights(tmp_path, suffix):
     torch.testing.assert_close(LPIPS(path).score(prediction, target), expected)
 
 
-def test_errors_name_the_file(tmp_path):
+def test_errors_name_the_file(tmp_path) -> None:
     with pytest.raises(MissingWeightsError, match=r"no file .*absent.pth"):
         LPIPS(tmp_path / "absent.pth").prepare()
     wrong = tmp_path / "wrong.pth"
@@ -84,7 +84,7 @@ def test_errors_name_the_file(tmp_path):
         LPIPS(wrong).prepare()
 
 
-def test_a_changed_file_in_the_cache_is_refused(tmp_path, monkeypatch):
+def test_a_changed_file_in_the_cache_is_refused(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     cached = tmp_path / "diffcam" / BACKBONE_SHA256[:16] / "alexnet.ckpt"
     cached.parent.mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_a_changed_file_in_the_cache_is_refused(tmp_path, monkeypatch):
         LPIPS().prepare()
 
 
-def test_without_an_index_the_reason_is_in_words(tmp_path, monkeypatch):
+def test_without_an_index_the_reason_is_in_words(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def refuse(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
@@ -107,7 +107,7 @@ def test_without_an_index_the_reason_is_in_words(tmp_path, monkeypatch):
         LPIPS().prepare()
 
 
-def test_recorded_values_on_the_calibrated_weights():
+def test_recorded_values_on_the_calibrated_weights() -> None:
     """Values of the lpips package 0.1.4 with these weights (which give its published 0.722 and 0.138)."""
     metric = LPIPS()
     try:
@@ -123,7 +123,7 @@ def test_recorded_values_on_the_calibrated_weights():
     not EXAMPLE.is_dir(),
     reason=f"put ex_ref.png, ex_p0.png and ex_p1.png of the LPIPS repository's imgs into {EXAMPLE}",
 )
-def test_the_published_example():
+def test_the_published_example() -> None:
     """The figures that the LPIPS repository prints for its example pair."""
     reference, first, second = (
         torch.from_numpy(imread(EXAMPLE / f"{name}.png")[..., :3] / 255).permute(2, 0, 1).float()

@@ -25,12 +25,12 @@ def values() -> np.ndarray:
     return np.random.default_rng(0).integers(100, 60000, (7, 11)).astype(np.uint16)
 
 
-def write_pfm(path, values, order):
+def write_pfm(path, values, order) -> None:
     header = f"Pf\n{values.shape[1]} {values.shape[0]}\n{'-1.0' if order == '<' else '1.0'}\n"
     path.write_bytes(header.encode() + values[::-1].astype(f"{order}f4").tobytes())
 
 
-def write_exr(path, values):
+def write_exr(path, values) -> None:
     openexr = pytest.importorskip("OpenEXR")
     openexr.File({"compression": openexr.PIZ_COMPRESSION}, {"Y": values.astype(np.float32)}).write(str(path))
 
@@ -85,47 +85,47 @@ def test_map_is_resized_to_the_photo(tmp_path, values) -> None:
     assert load_disparity(tmp_path / "a.npy", (14, 22)).shape == (1, 14, 22)
 
 
-def bad_nan(path):
+def bad_nan(path) -> None:
     np.save(path / "x.npy", np.array([[1.0, np.nan], [2.0, np.inf]]))
 
 
-def bad_shape(path):
+def bad_shape(path) -> None:
     np.save(path / "x.npy", np.zeros((4, 5, 2)))
 
 
-def bad_colour(path):
+def bad_colour(path) -> None:
     np.save(path / "x.npy", np.random.default_rng(0).random((4, 5, 3)))
 
 
-def bad_objects(path):
+def bad_objects(path) -> None:
     np.save(path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
 
 
-def bad_complex(path):
+def bad_complex(path) -> None:
     np.save(path / "x.npy", np.zeros((3, 3), dtype=complex))
 
 
-def bad_empty(path):
+def bad_empty(path) -> None:
     np.save(path / "x.npy", np.zeros((0, 3)))
 
 
-def bad_text(path):
+def bad_text(path) -> None:
     (path / "x.png").write_text("not a picture")
 
 
-def bad_exr(path):
+def bad_exr(path) -> None:
     (path / "x.exr").write_text("not a picture")
 
 
-def bad_pfm(path):
+def bad_pfm(path) -> None:
     (path / "x.pfm").write_bytes(b"Pf\n100 100\n-1\n\0\0\0\0")
 
 
-def bad_pfm_size(path):
+def bad_pfm_size(path) -> None:
     (path / "x.pfm").write_bytes(b"Pf\n1000000 1000000\n-1\n\0\0\0\0")
 
 
-def bad_pfm_negative(path):
+def bad_pfm_negative(path) -> None:
     (path / "x.pfm").write_bytes(b"Pf\n-4 -5\n-1\n" + bytes(80))
 
 
@@ -137,43 +137,43 @@ def header_of_png(colour_type, bits):
     return b"\x89PNG\r\n\x1a\n" + b"".join(lines)
 
 
-def bad_png_size(path):
+def bad_png_size(path) -> None:
     (path / "x.png").write_bytes(header_of_png(colour_type=2, bits=8))
 
 
-def bad_grey_png_size(path):
+def bad_grey_png_size(path) -> None:
     (path / "x.png").write_bytes(header_of_png(colour_type=0, bits=16))
 
 
-def bad_npy_size(path):
+def bad_npy_size(path) -> None:
     with open(path / "x.npy", "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (200000, 2000000)})
 
 
-def bad_npy_that_is_long(path):
+def bad_npy_that_is_long(path) -> None:
     np.lib.format.open_memmap(path / "x.npy", mode="w+", dtype=np.uint8, shape=(20000, 20000))
 
 
-def bad_exr_size(path):
+def bad_exr_size(path) -> None:
     write_exr(path / "x.exr", np.zeros((7, 11)))
     small, large = np.int32([0, 0, 10, 6]).tobytes(), np.int32([0, 0, 99999, 99999]).tobytes()
     (path / "x.exr").write_bytes((path / "x.exr").read_bytes().replace(small, large))
 
 
-def bad_archive(path):
+def bad_archive(path) -> None:
     with open(path / "x.npy", "wb") as file:
         np.savez(file, np.zeros((3, 3)))
 
 
-def bad_jpeg(path):
+def bad_jpeg(path) -> None:
     Image.new("L", (4, 4)).save(path / "x.png", "JPEG")
 
 
-def bad_suffix(path):
+def bad_suffix(path) -> None:
     (path / "x.txt").write_text("1 2 3")
 
 
-def bad_palette(path):
+def bad_palette(path) -> None:
     Image.new("P", (4, 4)).save(path / "x.png")
 
 
