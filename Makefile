@@ -79,7 +79,7 @@ test-lowest: $(INSTALLED)  ## quick tests with the lowest versions that setup.cf
 	@$(BIN)/uv pip compile --quiet --python $(BIN)/python --resolution lowest-direct --extra test setup.cfg >/dev/null \
 	  || { echo "Skipped: the package registry lacks a lowest version, see above."; exit 0; }; \
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(LOWEST); \
-	$(BIN)/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[test]'; \
+	$(BIN)/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct --upgrade --editable '.[test]'; \
 	$(LOWEST)/bin/python -m pytest --numprocesses 2 --dist loadfile -m 'not slow' $(LOWEST_TESTS)
 
 lint: $(INSTALLED)  ## style, format and types
