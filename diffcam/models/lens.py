@@ -87,19 +87,15 @@ class LensRefocusModel(RefocusModel):
     def encode_photo(self, reference_B3HW: Tensor, disparity_B1HW: Tensor) -> LensPhotoConditions:
         """As :meth:`RefocusModel.encode_photo`: also undo the photo's own blur, and take the result apart in bands."""
         self._onload(self.codec, self.transformer)
-        latent = self.codec.encode(reference_B3HW)
-        disparity = self.codec.encode(disparity_B1HW.expand(-1, 3, -1, -1))
-        sharp = Restored(reference_B3HW, torch.zeros_like(disparity_B1HW))
-        found = self.restoration(reference_B3HW, disparity_B1HW) if self.restoration is not None else sharp
-        restored = self.codec.encode(found.image)
-        self._onload(self.transformer, self.codec)
+        restored = latent = self.codec.encode(reference_B3HW)
+        found = Restored(reference_B3HW, torch.zeros_like(disparity_B1HW))
+        if self.restoration is not None:
+            found = self.restoration(reference_B3HW, disparity_B1HW)
+            restored = self.codec.encode(found.image)
         bands = blur_bands(restored, RADII)
         energies = patchify(band_energies(bands, self.codec.patch // GRID), GRID)
         cues = torch.cat([energies, self._band_shares(found.radius)], dim=-1)
-        rows, columns = (side // self.codec.patch for side in latent.shape[-2:])
-        tokens = self.transformer.encode_photo_tokens(
-            self.codec.pack(latent), self.codec.pack(disparity), (rows, columns), cues
-        )
+        tokens = self._photo_tokens(latent, disparity_B1HW, cues)
         basis = torch.cat([restored.float()[:, None], bands], dim=1)
         return LensPhotoConditions(tokens, latent, found.radius, disparity_B1HW, found.image, basis)
 

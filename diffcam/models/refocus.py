@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from diffcam.camera import CameraBatch
 from diffcam.functional.flow import sampling_timesteps
 from diffcam.models.codec import Codec, token_channels, token_pixels
-from diffcam.models.conditions import CameraConditions, PhotoConditions
+from diffcam.models.conditions import CameraConditions, PhotoConditions, PhotoTokens
 from diffcam.models.transformer import Channels, RefocusTransformer
 
 StepHook = Callable[[int, Tensor], Tensor | None]
@@ -89,13 +89,16 @@ class RefocusModel(nn.Module):
         """
         self._onload(self.codec, self.transformer)
         latent = self.codec.encode(reference_B3HW)
+        tokens = self._photo_tokens(latent, disparity_B1HW)
+        return PhotoConditions(tokens, latent, torch.zeros_like(disparity_B1HW))
+
+    def _photo_tokens(self, latent_BCHW: Tensor, disparity_B1HW: Tensor, cues_BNF: Tensor | None = None) -> PhotoTokens:
+        """What the transformer needs of photos, from their latents; brings the transformer to its device."""
         disparity = self.codec.encode(disparity_B1HW.expand(-1, 3, -1, -1))
         self._onload(self.transformer, self.codec)
-        rows, columns = (side // self.codec.patch for side in latent.shape[-2:])
-        tokens = self.transformer.encode_photo_tokens(
-            self.codec.pack(latent), self.codec.pack(disparity), (rows, columns)
-        )
-        return PhotoConditions(tokens, latent, torch.zeros_like(disparity_B1HW))
+        rows, columns = (side // self.codec.patch for side in latent_BCHW.shape[-2:])
+        packed = self.codec.pack(latent_BCHW), self.codec.pack(disparity)
+        return self.transformer.encode_photo_tokens(*packed, (rows, columns), cues_BNF)
 
     def encode_cameras(self, cameras: CameraBatch, photo: PhotoConditions) -> CameraConditions:
         """Encode what all steps of these cameras share.

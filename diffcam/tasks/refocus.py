@@ -188,8 +188,9 @@ class RefocusTask(lightning.LightningModule):
 
         # Losses: the detail of the clean latents, and flow and stacking, relative to what an output of zeros leaves.
         zero = predicted.new_zeros(())
-        predicted_clean = noisy - per_sample(timestep_B, noisy) * predicted
-        detail = detail_difference(predicted_clean, clean) if self.detail_weight else zero
+        detail = zero
+        if self.detail_weight:
+            detail = detail_difference(noisy - per_sample(timestep_B, noisy) * predicted, clean)
         if self.floor is not None:
             with torch.no_grad():
                 start = self.model.velocity_of(torch.zeros_like(output), noisy, timestep_B, photo, cameras)
