@@ -10,25 +10,13 @@ import torch
 
 from diffcam.errors import DiffcamError
 from diffcam.pretrained.depth import DepthAnything, input_size
+from tests.depth import write_depth_folder
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Depth Anything with random weights, saved as the hub's are."""
-    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
-
-    backbone = Dinov2Config(
-        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=56, patch_size=14,
-        out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False, apply_layernorm=True,
-    )  # fmt: skip
-    config = DepthAnythingConfig(
-        backbone_config=backbone, reassemble_hidden_size=32, neck_hidden_sizes=[8, 8, 16, 16],
-        fusion_hidden_size=8, head_hidden_size=8,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("depth")
-    DepthAnythingForDepthEstimation(config).save_pretrained(folder)
-    return folder
+    return write_depth_folder(tmp_path_factory.mktemp("depth"))
 
 
 def photos(*shape: int) -> torch.Tensor:

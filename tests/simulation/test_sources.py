@@ -21,6 +21,7 @@ from diffcam.simulation.photographed.development import Development, EstimatedDi
 from diffcam.simulation.photographed.generated import GeneratedSource, read_prompts
 from diffcam.simulation.photographed.source import merged_results
 from diffcam.simulation.textures.photos import PhotoFolder, check_photos, list_photos
+from tests.depth import write_depth_folder
 
 
 def simulate(*arguments: object) -> int:
@@ -32,20 +33,7 @@ def simulate(*arguments: object) -> int:
 @pytest.fixture(scope="module")
 def depth_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Depth Anything with random weights, saved as the hub's are."""
-    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
-
-    backbone = Dinov2Config(
-        hidden_size=16, num_hidden_layers=4, num_attention_heads=2, image_size=56, patch_size=14,
-        out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False, apply_layernorm=True,
-    )  # fmt: skip
-    config = DepthAnythingConfig(
-        backbone_config=backbone, reassemble_hidden_size=16, neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=8, head_hidden_size=8,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("depth")
-    DepthAnythingForDepthEstimation(config).save_pretrained(folder)
-    return folder
+    return write_depth_folder(tmp_path_factory.mktemp("depth"))
 
 
 @pytest.fixture
