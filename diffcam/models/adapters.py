@@ -116,17 +116,14 @@ class LoRA:
         keep_masters(transformer.base)
         for projector in transformer.projectors.values():
             projector.requires_grad_(True)
+            nn.init.zeros_(projector.weight)
+            nn.init.zeros_(projector.bias)
         generator = torch.Generator().manual_seed(self.seed)
         for name, parameter in trained_parameters(transformer).items():
             parameter.data = parameter.data.float()
             if "lora_A" in name:
                 _draw_normal(parameter, 1.0 / self.rank, generator)
         _draw_normal(transformer.camera_projector.weight, PROJECTOR_STD, generator)
-        nn.init.zeros_(transformer.camera_projector.bias)
-        for extra in (transformer.cue_projector, transformer.defocus_projector):
-            if extra is not None:
-                nn.init.zeros_(extra.weight)
-                nn.init.zeros_(extra.bias)
 
 
 def _draw_normal(weight: Tensor, std: float, generator: torch.Generator) -> None:

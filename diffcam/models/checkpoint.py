@@ -98,7 +98,12 @@ class RefocusSettings:
         """
         path = folder / SETTINGS_FILE
         try:
-            found = _current_form(json.loads(path.read_text()))
+            found = json.loads(path.read_text())
+            if "parametrisation" in found:  # version 0.1: the name of a class and a gamma in place of `lens`
+                kind, gamma = found.pop("parametrisation"), found.pop("gamma", DISPLAY_GAMMA)
+                if kind not in ("VelocityOutput", "LensOutput"):
+                    raise ValueError(f"its output is a {kind}, which diffcam can no longer run: train it anew")
+                found["lens"] = {"gamma": gamma} if kind == "LensOutput" else None
             lens = found.pop("lens")
             return cls(**found, lens=LensSettings(**lens) if lens is not None else None)
         except FileNotFoundError as error:
@@ -107,11 +112,7 @@ class RefocusSettings:
             raise DiffcamError(f"{path}: not the settings of a diffcam model ({error})") from error
 
     def check_base(self, base: FluxTransformer2DModel, adapter: Path) -> None:
-        """Refuse a base that the adapter with these settings was not trained on.
-
-        Raises:
-            DiffcamError: If it is another.
-        """
+        """Raise a DiffcamError for a base that the adapter with these settings was not trained on."""
         if self.fingerprint not in ("", base_fingerprint(base)):
             name = self.base or "a base that it does not name"
             raise DiffcamError(f"{adapter}: was trained on {name}; the weights of this base are others")
@@ -129,16 +130,6 @@ class RefocusSettings:
         if self.lens is None:
             return RefocusModel(codec, transformer, self.shift, self.trained_size)
         return LensRefocusModel(codec, transformer, self.shift, self.trained_size, restoration, self.lens.gamma)
-
-
-def _current_form(found: dict[str, Any]) -> dict[str, Any]:
-    """Settings as version 0.1 wrote them, with the name of a class and a gamma in place of `lens`, in today's form."""
-    if "parametrisation" not in found:
-        return found
-    kind, gamma = found.pop("parametrisation"), found.pop("gamma", DISPLAY_GAMMA)
-    if kind not in ("VelocityOutput", "LensOutput"):
-        raise ValueError(f"its output is a {kind}, which diffcam can no longer run: train it anew")
-    return {**found, "lens": {"gamma": gamma} if kind == "LensOutput" else None}
 
 
 def load_restoration(path: str) -> DefocusRemoval:
@@ -200,8 +191,6 @@ def save_model(
     projectors = _projectors(model, dtype)
     if not write:
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "transformer").mkdir(exist_ok=True)
     base.save_config(folder / "transformer")
     _save_tensors(weights, folder / "transformer" / WEIGHTS_FILE)
     model.codec.save_config(folder / "codec")
@@ -248,8 +237,7 @@ def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
     try:
         codec = PatchCodec.from_config(PatchCodec.load_config(folder / "codec"))
         base = FluxTransformer2DModel.from_config(FluxTransformer2DModel.load_config(folder / "transformer"))
-        weights = load_file(folder / "transformer" / WEIGHTS_FILE)
-        base.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        base.load_state_dict(load_file(folder / "transformer" / WEIGHTS_FILE))
         path = folder / RESTORATION_FOLDER
         restoration = _read_restoration(path) if path.is_dir() else None
         model = settings.build(codec=codec, base=base, restoration=restoration)
@@ -285,8 +273,7 @@ def load_adapter(model: RefocusModel, folder: Path) -> None:
 def load_projectors(model: RefocusModel, folder: Path) -> None:
     """Load the projectors of a model or adapter folder."""
     for name, layer in model.transformer.projectors.items():
-        weights = load_file(folder / f"{name}.safetensors")
-        layer.load_state_dict({key: tensor.float() for key, tensor in weights.items()})
+        layer.load_state_dict(load_file(folder / f"{name}.safetensors"))
 
 
 def _projectors(model: RefocusModel, dtype: torch.dtype) -> dict[str, dict[str, torch.Tensor]]:

@@ -160,9 +160,7 @@ class VAECodec(nn.Module):
         super().__init__()
         self.vae = vae.requires_grad_(False).eval()
         self.channels = int(vae.config.latent_channels)
-        levels = (
-            vae.config.block_out_channels if isinstance(vae, AutoencoderKL) else vae.config.encoder_block_out_channels
-        )
+        levels = vae.config.get("encoder_block_out_channels") or vae.config.block_out_channels
         self.downscale = 2 ** (len(levels) - 1)
         self._scale = float(vae.config.scaling_factor or 1.0)
         self._shift = float(getattr(vae.config, "shift_factor", None) or 0.0)

@@ -142,8 +142,7 @@ def _config(path: str, subfolder: str, known: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_pretrained(kind: Any, path: str, subfolder: str | None, dtype: str, **options: Any) -> Any:
-    if subfolder is not None:
-        options["subfolder"] = subfolder
+    options["subfolder"] = subfolder
     what = subfolder or "weights"
     try:
         model, found = kind.from_pretrained(

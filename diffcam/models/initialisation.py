@@ -30,12 +30,7 @@ HEAD_SHARPNESS = 2.5
 
 @torch.no_grad()
 def initialise(transformer: RefocusTransformer, seed: int) -> None:
-    """Draw all weights anew: neutral modulations with open gates, a zero output, and the habits above.
-
-    Args:
-        transformer: Changed in place.
-        seed: Of the weights.
-    """
+    """Draw all weights anew: neutral modulations with open gates, a zero output, and the habits above."""
     generator = torch.Generator().manual_seed(seed)
     for module in transformer.modules():
         if isinstance(module, nn.Linear):
@@ -66,18 +61,22 @@ def _neutral_modulation(linear: nn.Linear, gates: tuple[int, ...], parts: int) -
 
 def _starting_heads(attention: FluxAttention, axes: tuple[int, ...], theta: float) -> None:
     """Heads 0 and 1 read reference and disparity; in double blocks the last one sees the camera; others look around."""
-    everywhere, slow = _habits(axes)
+    local = torch.full((sum(axes),), HEAD_BIAS)
+    broad = HEAD_BIAS * torch.cat([torch.arange(axis) >= axis // 2 for axis in axes])  # slower half of the channels
+    broad[: axes[0]] = 0
+    camera = HEAD_BIAS * torch.cat([torch.arange(axis) >= axis - 2 for axis in axes])  # slowest pair of each axis
     pairs = [(attention.to_q, attention.to_k)]
     if attention.added_kv_proj_dim is not None:
         pairs.append((attention.add_q_proj, attention.add_k_proj))
     for query, key in pairs:
         query_HC, key_HC = _by_head(query, attention), _by_head(key, attention)
-        query_HC[:] = key_HC[:] = slow * HEAD_BIAS
+        query_HC[:] = key_HC[:] = broad
         for head, stream in zip(range(attention.heads), (REFERENCE_AXIS, DISPARITY_AXIS), strict=False):
-            query_HC[head] = everywhere * HEAD_BIAS
-            key_HC[head] = _turned(everywhere * HEAD_BIAS, stream, axes[0], theta)
+            query_HC[head] = key_HC[head] = local
+            # Turned, the key meets its equal query best when it lies some streams further on the stream axis.
+            table = rotary_table(torch.full((1, 1, 1), -stream), axes[:1], theta)
+            key_HC[head, : axes[0]] = apply_rotary(local[None, None, None, : axes[0]], table).flatten()
     if attention.added_kv_proj_dim is not None:
-        camera = _slowest(axes) * HEAD_BIAS
         _by_head(attention.to_q, attention)[-1] = _by_head(attention.add_k_proj, attention)[-1] = camera
         _by_head(attention.to_k, attention)[-1] = 0
     for name, parameter in attention.named_parameters():
@@ -87,22 +86,3 @@ def _starting_heads(attention: FluxAttention, axes: tuple[int, ...], theta: floa
 
 def _by_head(projection: nn.Linear, attention: FluxAttention) -> Tensor:
     return projection.bias.view(-1, attention.head_dim)
-
-
-def _habits(axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Which channels a local and a broad head use: all of them, or the slower half of the spatial ones."""
-    slow = [torch.zeros(axes[0]), *(torch.arange(axis) >= axis // 2 for axis in axes[1:])]
-    return torch.ones(sum(axes)), torch.cat([part.float() for part in slow])
-
-
-def _slowest(axes: tuple[int, ...]) -> Tensor:
-    """The last, slowest pair of rotary channels of each axis."""
-    return torch.cat([(torch.arange(axis) >= axis - 2).float() for axis in axes])
-
-
-def _turned(key_C: Tensor, streams: int, channels: int, theta: float) -> Tensor:
-    """A constant key that meets its equal query best when it lies some streams further on the stream axis."""
-    positions = torch.zeros(1, 1, 1)
-    positions[...] = -streams
-    turned = apply_rotary(key_C[None, None, None, :channels], rotary_table(positions, (channels,), theta))
-    return torch.cat([turned.flatten(), key_C[channels:]])

@@ -44,14 +44,26 @@ class LatentCache(nn.Module):
         """As the codec's, each image separately looked for; what is missing is encoded in one batch."""
         if image_B3HW.is_meta:  # a step that is only counted: it has no content to look for
             return self.codec.encode(image_B3HW)
-        paths = [self._path(image_3HW) for image_3HW in image_B3HW]
-        found = [_read(path) for path in paths]
+        if self._fingerprint is None:
+            self._fingerprint = digest(*(value for _, value in sorted(self.codec.state_dict().items())))
+        paths: list[Path] = []
+        found: list[Any] = []
+        for image_3HW in image_B3HW:
+            key = hashlib.blake2b(digest(image_3HW) + self._fingerprint, digest_size=16).hexdigest()
+            paths.append(self._folder / key[:2] / f"{key}.safetensors")
+            try:
+                found.append(load(paths[-1].read_bytes())["latent"])
+            except (FileNotFoundError, SafetensorError):  # not there, or damaged
+                found.append(None)
         missing = [number for number, latent in enumerate(found) if latent is None]
         if missing:
             for number, latent in zip(missing, self.codec.encode(image_B3HW[missing]), strict=True):
                 found[number] = latent.to(torch.bfloat16)
-                _write(paths[number], found[number])
-        return torch.stack([latent.to(image_B3HW.device) for latent in found if latent is not None]).to(self._dtype)
+                paths[number].parent.mkdir(parents=True, exist_ok=True)
+                with unfinished(paths[number]) as partial:
+                    partial.write_bytes(save({"latent": found[number].detach().cpu().contiguous()}))
+        dtype = next(self.codec.parameters()).dtype
+        return torch.stack([latent.to(image_B3HW.device) for latent in found]).to(dtype)
 
     def decode(self, latent_BCHW: Tensor) -> Tensor:
         """As the codec's."""
@@ -65,17 +77,6 @@ class LatentCache(nn.Module):
         """As the codec's."""
         return self.codec.unpack(tokens_BNC, height, width)
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.codec.parameters()).dtype
-
-    def _path(self, image_3HW: Tensor) -> Path:
-        """One file an image, spread over folders by the first byte of its key."""
-        if self._fingerprint is None:
-            self._fingerprint = digest(*(value for _, value in sorted(self.codec.state_dict().items())))
-        key = hashlib.blake2b(digest(image_3HW) + self._fingerprint, digest_size=16).hexdigest()
-        return self._folder / key[:2] / f"{key}.safetensors"
-
 
 def digest(*tensors: Tensor) -> bytes:
     """Hash of the shapes, data types and every byte of tensors."""
@@ -84,19 +85,3 @@ def digest(*tensors: Tensor) -> bytes:
         state.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         state.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return state.digest()
-
-
-def _read(path: Path) -> Any:
-    """A latent, or None where there is none or what is there was damaged."""
-    try:
-        return load(path.read_bytes())["latent"]
-    except (FileNotFoundError, SafetensorError):
-        return None
-
-
-def _write(path: Path, latent: Tensor | None) -> None:
-    """Under its name only when it is whole: other processes may be reading."""
-    assert latent is not None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with unfinished(path) as partial:
-        partial.write_bytes(save({"latent": latent.detach().cpu().contiguous()}))

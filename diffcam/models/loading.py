@@ -74,15 +74,7 @@ def _model_folder(source: str) -> Path:
 
 
 def usable_device(device: Device, option: str = "device") -> torch.device:
-    """A device on which something can be made.
-
-    Args:
-        device: See :data:`Device`.
-        option: What the caller calls it, for the error.
-
-    Raises:
-        DiffcamError: If it cannot be used.
-    """
+    """A device on which something can be made; otherwise a DiffcamError, which calls it ``option``."""
     if not isinstance(device, torch.device | str | int):
         raise DiffcamError(f"{option}: a {type(device).__name__} is no device; name one, such as 'cuda'")
     if device in ("auto", "balanced"):
@@ -95,11 +87,7 @@ def usable_device(device: Device, option: str = "device") -> torch.device:
 
 
 def usable_dtype(dtype: torch.dtype | str, embedded: bool) -> Literal["bfloat16", "float32"]:
-    """Name of a data type that an embedded model, or else a FLUX base, runs in.
-
-    Raises:
-        DiffcamError: If it runs in others.
-    """
+    """Name of a data type that an embedded model, or else a FLUX base, runs in; a DiffcamError for any other."""
     if dtype in (torch.float32, "float32"):
         return "float32"
     if embedded:

@@ -14,13 +14,9 @@ from diffcam.models.transformer import RefocusTransformer
 
 
 def shard(transformer: RefocusTransformer, mesh: DeviceMesh) -> None:
-    """Spread a transformer, block by block, over a mesh of devices.
+    """Spread a transformer, with its adapters if it is to have any, block by block over a one-dimensional mesh.
 
     Blocks run over streams and not through their own ``forward``, so the gathering goes around a method of theirs.
-
-    Args:
-        transformer: With its adapters, if it is to have any.
-        mesh: One-dimensional.
     """
     for block in transformer.blocks:
         block.run_streams = MethodType(run_block, block)

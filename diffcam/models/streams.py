@@ -79,9 +79,7 @@ def run_block(
     """Run a block.
 
     Args:
-        block: One of FLUX's.
-        run: What runs it.
-        streams: Its input.
+        block, run, streams: One of FLUX's, what runs it, and its input.
         memory: What it may look at besides; of one sample for every K of the streams'.
         recompute: Keep only the tokens that it is given, and compute the rest again in the backward pass.
         offload: Keep those in the machine's memory instead of the device's.

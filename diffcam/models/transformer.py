@@ -49,8 +49,7 @@ class RefocusTransformer(nn.Module):
         camera_at_focus: Whether the camera token sits at the focus point's position, or at the origin.
         rotary_theta: Base of the rotary frequencies; FLUX's is 10000.
         guidance: Guidance embedding of guidance-distilled bases.
-        cue_channels: See :class:`Channels`.
-        defocus_channels: See :class:`Channels`.
+        cue_channels, defocus_channels: See :class:`Channels`.
         checkpointed_blocks: How many blocks, from the first on, compute their activations again in the backward pass
             instead of keeping them; FLUX.1 has 57.
         offload: Whether those blocks' inputs wait for the backward pass in the machine's memory, not the device's.
@@ -120,12 +119,7 @@ class RefocusTransformer(nn.Module):
     @property
     def projectors(self) -> dict[str, nn.Linear]:
         """The layers that FLUX has not, by name."""
-        named = {
-            "camera_projector": self.camera_projector,
-            "cue_projector": self.cue_projector,
-            "defocus_projector": self.defocus_projector,
-        }
-        return {name: layer for name, layer in named.items() if layer is not None}
+        return {name: layer for name, layer in self.named_children() if isinstance(layer, nn.Linear)}
 
     @property
     def channels(self) -> Channels:
