@@ -78,17 +78,12 @@ class Muon(torch.optim.Optimizer):
         return state["mean"] / (1 - beta1 ** state["step"]) / deviation
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Nearly the closest (semi-)orthogonal matrix: the same singular vectors, singular values between 0.7 and 1.2.
-
-    Args:
-        matrix: Any shape of two dimensions.
-        steps: Of Newton-Schulz's iteration.
-    """
+def orthogonalise(matrix: Tensor) -> Tensor:
+    """Nearly the closest (semi-)orthogonal matrix: the same singular vectors, singular values between 0.7 and 1.2."""
     linear, cubic, quintic = NEWTON_SCHULZ
     wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     wide = wide.float() / wide.float().norm().clamp_min(1e-7)
-    for _ in range(steps):
+    for _ in range(5):
         gram = wide @ wide.T
         wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic), wide, beta=linear)
     return (wide.T if matrix.shape[0] > matrix.shape[1] else wide).to(matrix.dtype)

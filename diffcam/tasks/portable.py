@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,8 @@ def pack(checkpoint: Path, folder: Path) -> list[Path]:
     Raises:
         DiffcamError: If it is not a checkpoint of a run.
     """
-    state = _load(checkpoint, checkpoint)
-    packed = {name: _cast(entry, _halve) if name in REDUCED else entry for name, entry in state.items()}
     buffer = io.BytesIO()
-    torch.save(packed, buffer)
+    torch.save(_load(checkpoint, checkpoint, torch.float32, torch.bfloat16), buffer)
     folder.mkdir(parents=True, exist_ok=True)
     content = buffer.getbuffer()
     parts = []
@@ -58,35 +55,28 @@ def unpack(folder: Path, checkpoint: Path) -> None:
     parts = sorted(folder.glob(PARTS))
     if not parts:
         raise DiffcamError(f"{folder}: no state there; make one with 'diffcam state pack'")
-    packed = _load(io.BytesIO(b"".join(part.read_bytes() for part in parts)), folder)
-    state = {name: _cast(entry, _restore) if name in REDUCED else entry for name, entry in packed.items()}
+    content = io.BytesIO(b"".join(part.read_bytes() for part in parts))
+    state = _load(content, folder, torch.bfloat16, torch.float32)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with unfinished(checkpoint) as partial:
         torch.save(state, partial)
 
 
-def _load(source: Path | io.BytesIO, where: Path) -> dict[str, Any]:
+def _load(source: Path | io.BytesIO, where: Path, old: torch.dtype, new: torch.dtype) -> dict[str, Any]:
+    """A checkpoint's state, with the entries of :data:`REDUCED` in a new data type in place of the old one."""
     try:
         state: dict[str, Any] = torch.load(source, map_location="cpu", weights_only=True)
         state["state_dict"], state["optimizer_states"]
     except (OSError, EOFError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
         raise DiffcamError(f"{where}: not the state of a diffcam run, or damaged") from error
-    return state
+    return {name: _cast(entry, old, new) if name in REDUCED else entry for name, entry in state.items()}
 
 
-def _cast(entry: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def _cast(entry: Any, old: torch.dtype, new: torch.dtype) -> Any:
     if isinstance(entry, Tensor):
-        return change(entry)
+        return entry.to(new) if entry.dtype == old and entry.ndim else entry  # a count stays exact
     if isinstance(entry, dict):
-        return {name: _cast(value, change) for name, value in entry.items()}
+        return {name: _cast(value, old, new) for name, value in entry.items()}
     if isinstance(entry, list | tuple):
-        return type(entry)(_cast(value, change) for value in entry)
+        return type(entry)(_cast(value, old, new) for value in entry)
     return entry
-
-
-def _halve(tensor: Tensor) -> Tensor:
-    return tensor.bfloat16() if tensor.dtype == torch.float32 and tensor.ndim else tensor  # a count stays exact
-
-
-def _restore(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor

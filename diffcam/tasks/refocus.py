@@ -129,11 +129,7 @@ class RefocusTask(lightning.LightningModule):
             )
 
     def check_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
-        """Refuse heights and widths that tokens do not divide.
-
-        Raises:
-            DiffcamError: If there is one.
-        """
+        """Refuse heights and widths that tokens do not divide, with a DiffcamError."""
         side = self.model.token_pixels
         for height, width in sizes:
             if height % side or width % side:

@@ -34,19 +34,29 @@ def load_weights(task: RefocusTask, source: str) -> None:
         check_trained_keys(task, state)
         task.load_state_dict(state, strict=False)
     elif (path / LORA_FILE).is_file():
-        _load_adapter(task, path)
+        RefocusSettings.read(path).check_base(task.model.transformer.base, path)
+        named = {}  # diffusers drops peft's adapter name from the keys when it saves
+        for name, tensor in load_file(path / LORA_FILE).items():
+            module = name.removeprefix("transformer.").removesuffix(".weight")
+            named[f"model.transformer.base.{module}.default.weight"] = tensor
+        projectors = {name: value for name, value in trained_parameters(task).items() if "_projector" in name}
+        check_trained_keys(task, {**named, **projectors})
+        task.load_state_dict(named, strict=False)
+        load_projectors(task.model, path)
     elif path.is_dir():
-        _load_whole(task, path)
+        loaded, _ = load_model(path)
+        try:
+            task.model.transformer.load_state_dict(loaded.transformer.state_dict())
+        except RuntimeError as error:
+            raise DiffcamError(
+                f"{path}: the model has another shape than the configured one; use its own config"
+            ) from error
     else:
         raise DiffcamError(f"{source}: no such packaged model, exported folder or checkpoint")
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Tensor]:
-    """The weights in a checkpoint; they stay in the file until they are used.
-
-    Raises:
-        DiffcamError: If it is not one.
-    """
+    """The weights in a checkpoint, which stay in the file until they are used; a DiffcamError if it is not one."""
     try:
         state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
         state.keys()
@@ -56,11 +66,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Tensor]:
 
 
 def check_trained_keys(task: RefocusTask, state: Mapping[str, Tensor]) -> None:
-    """Refuse weights whose names or shapes are not exactly the task's trained ones.
-
-    Raises:
-        DiffcamError: Naming one of those that differ.
-    """
+    """Raise a DiffcamError for weights whose names or shapes are not exactly the task's trained ones."""
     trained = trained_parameters(task)
     odd = sorted(set(trained) ^ set(state))
     if odd:
@@ -70,26 +76,3 @@ def check_trained_keys(task: RefocusTask, state: Mapping[str, Tensor]) -> None:
         if state[name].shape != parameter.shape:
             shapes = f"{tuple(state[name].shape)}, the model has {tuple(parameter.shape)}"
             raise DiffcamError(f"the checkpoint does not fit the model: {name} is {shapes}")
-
-
-def _load_whole(task: RefocusTask, path: Path) -> None:
-    loaded, _ = load_model(path)
-    try:
-        task.model.transformer.load_state_dict(loaded.transformer.state_dict())
-    except RuntimeError as error:
-        raise DiffcamError(
-            f"{path}: the model has another shape than the configured one; use its own config"
-        ) from error
-
-
-def _load_adapter(task: RefocusTask, path: Path) -> None:
-    """LoRA weights by name: diffusers drops peft's adapter name from the keys when it saves."""
-    RefocusSettings.read(path).check_base(task.model.transformer.base, path)
-    named = {}
-    for name, tensor in load_file(path / LORA_FILE).items():
-        module = name.removeprefix("transformer.").removesuffix(".weight")
-        named[f"model.transformer.base.{module}.default.weight"] = tensor
-    projector = {name: value for name, value in trained_parameters(task).items() if "_projector" in name}
-    check_trained_keys(task, {**named, **projector})
-    task.load_state_dict(named, strict=False)
-    load_projectors(task.model, path)
