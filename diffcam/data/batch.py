@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,19 +14,11 @@ from diffcam.camera import Camera, CameraBatch
 
 @dataclass(frozen=True)
 class RefocusSample:
-    """One sample, before it is collated; shapes as in :class:`RefocusBatch` without B.
+    """One sample, before it is collated; what is not named here is as in :class:`RefocusBatch`, without B.
 
     Args:
-        reference: ``(3, H, W)``.
-        targets: ``(K, 3, H, W)``.
-        disparity: ``(1, H, W)``, what the model sees.
         cameras: K cameras.
-        index: Global sample index (training) or sample number (validation, test).
-        scene: The scene's key.
-        subtask: ``train`` or a benchmark sub-task.
-        source: The scene's source.
-        all_in_focus: ``(3, H, W)`` or None.
-        exact_disparity: ``(1, H, W)`` or None.
+        scene, subtask, source: One name each.
         reference_blur: Focus disparity and bokeh level that the reference was made with, where known; it is not
             collated: only the benchmark's oracles may look.
 
@@ -90,9 +82,8 @@ class RefocusBatch:
 
     def part(self, start: int, stop: int) -> RefocusBatch:
         """The batch of the samples from place ``start`` up to ``stop``."""
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        parts: dict[str, Any] = {name: None if value is None else value[start:stop] for name, value in values.items()}
-        return RefocusBatch(**parts)
+        parts = {name: value[start:stop] for name, value in vars(self).items() if value is not None}
+        return replace(self, **parts)
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None, non_blocking: bool = False
@@ -107,9 +98,8 @@ class RefocusBatch:
         return self._each(lambda value: value.pin_memory())
 
     def _each(self, change: Callable[[Any], Any]) -> RefocusBatch:
-        values: dict[str, Any] = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        tensors = (Tensor, CameraBatch)
-        return replace(self, **{name: change(value) for name, value in values.items() if isinstance(value, tensors)})
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor | CameraBatch)}
+        return replace(self, **{name: change(value) for name, value in tensors.items()})
 
 
 def collate(samples: Sequence[RefocusSample]) -> RefocusBatch:

@@ -98,8 +98,7 @@ class BenchmarkDataset(Dataset[RefocusSample]):
         if not self._numbers:
             raise DiffcamError("none of the test scenes has benchmark samples: simulate test shards with samples")
         self._scene: tuple[SceneEntry, Scene] | None = None
-        self._views: dict[Window, View] = {}
-        self._pictures: dict[tuple[Window, int | None], Tensor] = {}
+        self._views: dict[Window, tuple[View, dict[int | None, Tensor]]] = {}
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -109,13 +108,17 @@ class BenchmarkDataset(Dataset[RefocusSample]):
         if self._scene is None or self._scene[0] != entry:
             self._scene = (entry, entry.read())
             self._views.clear()
-            self._pictures.clear()
         scene = self._scene[1]
         sample = scene.samples[number]
         window = centred_window((scene.image.shape[1], scene.image.shape[2]), self.resolution, sample.camera.focus)
         if window not in self._views:
-            self._views[window] = View(scene, window, self.renderer, lambda variant: scene.variants[variant].image)
-        view = self._views[window]
+            view = View(scene, window, self.renderer, lambda variant: scene.variants[variant].image)
+            self._views[window] = view, {None: view.image}
+        view, pictures = self._views[window]
+        for variant in (sample.reference, sample.target):
+            if variant is not None and variant not in pictures:
+                described = scene.variants[variant]
+                pictures[variant] = view.picture(Rendition(described.camera, described.focus_disparity, variant))
         disparity = view.disparity
         wrong = bool(scene.metadata.get("disparity_is_wrong"))  # glass: the given map is not the exact one
         exact = torch.full_like(view.disparity, torch.nan) if wrong else view.disparity
@@ -124,8 +127,8 @@ class BenchmarkDataset(Dataset[RefocusSample]):
         focus, level = window.locate(sample.camera.focus), view.level(sample.camera.bokeh)
         made_as = None if sample.reference is None else scene.variants[sample.reference]
         return RefocusSample(
-            reference=self._picture(scene, view, sample.reference),
-            targets=self._picture(scene, view, sample.target)[None],
+            reference=pictures[sample.reference],
+            targets=pictures[sample.target][None],
             disparity=disparity,
             cameras=(replace(sample.camera, focus=focus, bokeh=level),),
             index=index,
@@ -136,13 +139,3 @@ class BenchmarkDataset(Dataset[RefocusSample]):
             exact_disparity=exact,
             reference_blur=(made_as.focus_disparity, view.level(made_as.camera.bokeh)) if made_as else (0.0, 0.0),
         )
-
-    def _picture(self, scene: Scene, view: View, variant: int | None) -> Tensor:
-        """A variant in a view; None: the all-in-focus original."""
-        if variant is None:
-            return view.image
-        if (view.window, variant) not in self._pictures:
-            described = scene.variants[variant]
-            rendition = Rendition(described.camera, described.focus_disparity, variant)
-            self._pictures[view.window, variant] = view.picture(rendition)
-        return self._pictures[view.window, variant]

@@ -130,9 +130,7 @@ class GridPairing(Pairing):
     Args:
         planes: Focus planes, evenly spaced from 0 to 1.
         levels: Bokeh levels 1, 2, ... up to this.
-        original_targets: See :class:`Pairing`.
-        original_references: See :class:`Pairing`.
-        eta: See :class:`Pairing`.
+        original_targets, original_references, eta: See :class:`Pairing`.
 
     Raises:
         ValueError: If a number is outside its range.

@@ -77,13 +77,9 @@ def read_index(patterns: Sequence[str], max_damaged_share: float = 0.1) -> list[
 
 @dataclass(eq=False)
 class DamageCount:
-    """Counts scenes whose pixels turn out to be damaged when they are decoded, up to a limit.
+    """Counts scenes whose pixels turn out to be damaged when they are decoded, up to a share of all of them.
 
     Each loading process counts for itself.
-
-    Args:
-        scenes: How many scenes there are.
-        max_damaged_share: Share of them that may be damaged.
     """
 
     scenes: int

@@ -219,9 +219,9 @@ def decode_scene(key: str, members: Mapping[str, bytes], *, variant_images: bool
     except (KeyError, TypeError, ValueError) as error:
         reason = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
         raise DiffcamError(f"{key}.json: not a scene record: {reason}") from error
-    image = _decode_image(*_find_image(key, "image", members))
+    image = _decode_image(key, "image", members)
     name = f"{key}.disparity.png"
-    picture = _open_image(name, _member(name, members))
+    picture = _open_image(name, members)
     if not picture.mode.startswith("I"):
         raise DiffcamError(f"{name}: must be a 16-bit grey PNG, got {picture.mode}")
     disparity = torch.from_numpy(np.array(picture).astype(np.float32))[None].div_(65535)
@@ -251,7 +251,7 @@ def decode_variant(key: str, members: Mapping[str, bytes], index: int) -> Tensor
     """Stored image ``(3, H, W)`` of one variant, or None where it is only described."""
     if not any(f"{key}.v{index:03d}.{extension}" in members for extension in IMAGE_FORMATS):
         return None
-    return _decode_image(*_find_image(key, f"v{index:03d}", members))
+    return _decode_image(key, f"v{index:03d}", members)
 
 
 def _camera(record: Mapping[str, Any]) -> Camera:
@@ -265,20 +265,14 @@ def _member(name: str, members: Mapping[str, bytes]) -> bytes:
     return members[name]
 
 
-def _find_image(key: str, stem: str, members: Mapping[str, bytes]) -> tuple[str, bytes]:
-    """Name and bytes of an image member in whichever format it has."""
-    names = [f"{key}.{stem}.{extension}" for extension in IMAGE_FORMATS]
-    name = next((name for name in names if name in members), names[0])
-    return name, _member(name, members)
-
-
 def _encode(picture: Image.Image, **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, **options)
     return buffer.getvalue()
 
 
-def _open_image(name: str, data: bytes) -> Image.Image:
+def _open_image(name: str, members: Mapping[str, bytes]) -> Image.Image:
+    data = _member(name, members)
     try:
         picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
         if picture.width * picture.height > MAX_PIXELS:
@@ -291,8 +285,11 @@ def _open_image(name: str, data: bytes) -> Image.Image:
     return picture
 
 
-def _decode_image(name: str, data: bytes) -> Tensor:
-    picture = _open_image(name, data)
+def _decode_image(key: str, stem: str, members: Mapping[str, bytes]) -> Tensor:
+    """An image member in whichever format it has."""
+    names = [f"{key}.{stem}.{extension}" for extension in IMAGE_FORMATS]
+    name = next((name for name in names if name in members), names[0])
+    picture = _open_image(name, members)
     if picture.mode != "RGB":
         raise DiffcamError(f"{name}: must be 8-bit RGB, got {picture.mode}")
     return from_picture(picture)

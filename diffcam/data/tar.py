@@ -71,12 +71,7 @@ def walk_members(file: BinaryIO, start: int = 0, stop: int | None = None) -> Ite
 
 
 class Members(Mapping[str, bytes]):
-    """Lazy mapping from member name to bytes, while the file is open.
-
-    Args:
-        file: The tar.
-        members: The members to map.
-    """
+    """Lazy mapping from the names of members of a tar to their bytes, while the file is open."""
 
     def __init__(self, file: BinaryIO, members: Iterator[Member]) -> None:
         self._file = file

@@ -34,8 +34,7 @@ class TrainingDataset(Dataset[RefocusSample]):
     Args:
         order: From index to scene.
         geometry: Draws what is shown of it.
-        pairing: Draws its renditions.
-        renderer: Renders those that are not stored.
+        pairing, renderer: Draw its renditions, and render those that are not stored.
         perturbation: What the model is given in place of the exact disparity.
         seed: Of all draws but the order.
         max_damaged_share: Share of the scenes that may be damaged.

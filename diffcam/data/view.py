@@ -18,13 +18,11 @@ class View:
     """A scene through a window.
 
     Args:
-        scene: The scene.
-        window: The part that is shown.
+        scene, window: The scene, and the part that is shown.
         renderer: Renders variants that are not stored.
         stored: From the index of a variant to its whole image ``(3, H, W)``, or None where it is only described.
 
     Attributes:
-        window: As given.
         image: All-in-focus, ``(3, *resolution)``.
         disparity: ``(1, *resolution)``.
     """

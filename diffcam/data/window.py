@@ -21,10 +21,7 @@ class Window:
 
     Args:
         scene: Size of the scene.
-        top: First row.
-        left: First column.
-        height: Rows.
-        width: Columns.
+        top, left, height, width: Its first row and column, and how many of each.
         resolution: Size that the rectangle is resized to.
         flip: Whether it is mirrored left to right.
         frame: Size of the whole picture that the window is a piece of, at its scale; None: the window is the picture.
