@@ -268,10 +268,8 @@ class CameraBatch:
     def focus_disparity(self, disparity_B1HW: Tensor) -> Tensor:
         """Disparity at the pixel that holds each camera's focus point, ``(B,)``; for a ``(B,)`` batch."""
         height, width = disparity_B1HW.shape[-2:]
-        column_B, row_B = (
-            (fraction_B * side).long().clamp(0, side - 1)
-            for fraction_B, side in zip(self.focus.unbind(-1), (width, height), strict=True)
-        )
+        column_B = (self.focus[:, 0] * width).long().clamp(0, width - 1)
+        row_B = (self.focus[:, 1] * height).long().clamp(0, height - 1)
         return disparity_B1HW[torch.arange(len(row_B), device=row_B.device), 0, row_B, column_B]
 
     def defocus_pixels(self, disparity_B1HW: Tensor) -> Tensor:

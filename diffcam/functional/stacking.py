@@ -33,10 +33,8 @@ def stack_masks(images: Sequence[Tensor]) -> Tensor:
     if len(images) < 2 or any(image.shape != images[0].shape for image in images):
         raise ValueError(f"a stack needs two or more images of one shape, got {[tuple(i.shape) for i in images]}")
     sharpness_nB1HW = torch.stack([laplacian(luminance(image)).abs() for image in images])
-    last_first = sharpness_nB1HW.flip(0)
-    winner_B1HW = len(images) - 1 - last_first.argmax(dim=0)
-    numbers = torch.arange(len(images), device=winner_B1HW.device).reshape(-1, 1, 1, 1, 1)
-    return (winner_B1HW[None] == numbers).to(images[0].dtype)
+    winner_1B1HW = len(images) - 1 - sharpness_nB1HW.flip(0).argmax(dim=0, keepdim=True)  # of equals the last
+    return torch.zeros_like(sharpness_nB1HW).scatter_(0, winner_1B1HW, 1)
 
 
 def downsample_masks(masks_nB1HW: Tensor, height: int, width: int) -> Tensor:
@@ -49,9 +47,8 @@ def downsample_masks(masks_nB1HW: Tensor, height: int, width: int) -> Tensor:
     """
     if masks_nB1HW.shape[-2:] == (height, width):
         return masks_nB1HW
-    stack, batch = masks_nB1HW.shape[:2]
     small = F.interpolate(masks_nB1HW.flatten(0, 1), size=(height, width), mode="bilinear", antialias=True)
-    return small.reshape(stack, batch, 1, height, width)
+    return small.unflatten(0, masks_nB1HW.shape[:2])
 
 
 def stack(masks_nB1HW: Tensor, layers_nBCHW: Tensor) -> Tensor:

@@ -202,18 +202,10 @@ def scatter_rows(
     light_sum: Array,
     weight_sum: Array,
 ) -> None:
-    """Rows ``first`` to ``last`` of the sums, from every source that reaches them.
+    """Rows ``first`` up to ``last`` of ``light_sum`` and ``weight_sum``, from every source that reaches them.
 
-    Args:
-        light: ``(3, H, W)``.
-        radius: ``(H, W)``, signed.
-        strength: ``(H, W)``, weight inside the disc; 0 leaves a source out.
-        edge: ``EDGE``.
-        shape: Shape of the opening; None is round.
-        first: First row to make.
-        last: Row after the last one.
-        light_sum: ``(3, H, W)``, written.
-        weight_sum: ``(H, W)``, written.
+    Light is ``(3, H, W)``, all else ``(H, W)``: ``radius`` is signed, ``strength`` is the weight inside the disc, 0 for
+    a source that is left out. ``edge`` is ``EDGE``; a ``shape`` of None is round.
     """
     height, width = radius.shape
     far, pad, stride, sums, distances = _ring(radius, strength)

@@ -20,15 +20,9 @@ from diffcam.photo import MAX_PIXELS, single_channel
 
 
 def normalise_disparity(disparity: Tensor) -> Tensor:
-    """Scale disparity maps to [0, 1], each by its own least and greatest value: 0 farthest, 1 nearest.
+    """Scale finite disparity maps ``(..., H, W)`` to [0, 1], float32, each by its own least and greatest value.
 
-    A map of one value, which says nothing about depth, becomes zeros.
-
-    Args:
-        disparity: ``(..., H, W)``, any range, finite; on a device that knows float64.
-
-    Returns:
-        The same shape, float32.
+    A map of one value, which says nothing about depth, becomes zeros. The device must know float64.
     """
     disparity = disparity.double()
     low, high = disparity.amin((-2, -1), keepdim=True), disparity.amax((-2, -1), keepdim=True)
@@ -36,13 +30,11 @@ def normalise_disparity(disparity: Tensor) -> Tensor:
 
 
 def fill_holes(values: np.ndarray) -> np.ndarray:
-    """Give pixels that are NaN or infinite the smaller of the nearest values to their left and right.
+    """Give pixels of a map ``(H, W)`` that are NaN or infinite the smaller of the nearest values to left and right.
 
     In disparity measured by stereo, holes lie beside nearer objects, where one of the two cameras cannot see: what is
-    hidden there belongs to the farther surface. Rows without any value take the row above, or else below.
-
-    Args:
-        values: Disparity, (H, W) float; one value at least is finite.
+    hidden there belongs to the farther surface. Rows without any value take the row above, or else below; one
+    value at least must be finite.
     """
     known = np.isfinite(values)
     columns = np.arange(values.shape[1])
