@@ -35,7 +35,6 @@ class Training(Protocol):
 
     def prepare(self, transformer: RefocusTransformer) -> None:
         """Add, draw and unfreeze parameters; called once, before weights are loaded."""
-        ...
 
 
 class FullTraining:

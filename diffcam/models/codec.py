@@ -30,19 +30,15 @@ class Codec(Protocol):
 
     def encode(self, image_B3HW: Tensor) -> Tensor:
         """Display values in [0, 1] to latents ``(B, channels, H / downscale, W / downscale)``."""
-        ...
 
     def decode(self, latent_BCHW: Tensor) -> Tensor:
         """Latents to display values in [0, 1]."""
-        ...
 
     def pack(self, latent_BCHW: Tensor) -> Tensor:
         """Latents to tokens ``(B, N, channels * patch * patch)``."""
-        ...
 
     def unpack(self, tokens_BNC: Tensor, height: int, width: int) -> Tensor:
         """Tokens to latents of ``height`` x ``width``."""
-        ...
 
 
 def token_pixels(codec: Codec) -> int:
