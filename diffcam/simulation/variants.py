@@ -140,9 +140,6 @@ def draw_benchmark_samples(scene: Scene, generator: Generator) -> Scene:
     go from the original to one focus point at four levels; four remove-bokeh samples go back, asked for as level 0
     focused at the image centre (paper, fig. 4). Variants carry no images: they are rendered when read.
 
-    Args:
-        scene: A scene in which at least two planes of the grid hold something.
-
     Raises:
         DiffcamError: If the whole scene lies in one plane, so that nothing can be refocused.
     """

@@ -49,10 +49,7 @@ class Textures(Protocol):
 
 @dataclass(frozen=True)
 class _Photo:
-    """A decoded photo, the running sums of its local sharpness, and how well it serves as a backdrop.
-
-    That is the sharpness of its least sharp region, or 0 where most of it has no texture that a blur would show.
-    """
+    """A decoded photo, running sums of its local sharpness, and the least of it, 0 where most is without texture."""
 
     image: Image.Image
     sums: np.ndarray
