@@ -66,7 +66,6 @@ def error_by_edge_distance(
     Args:
         edition: The samples; those without exact disparity are left out.
         results: By method; ``copy`` needs none.
-        name: Of the method.
         subtask: Only this sub-task; None: all.
         bounds: Increasing distances, pixels of a 512-pixel short side.
     """

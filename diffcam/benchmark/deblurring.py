@@ -63,11 +63,7 @@ class Wiener(Restoration):
 
 @dataclass(eq=False)
 class RichardsonLucy(Restoration):
-    """Richardson-Lucy iterations of scikit-image.
-
-    Args:
-        iterations: How many.
-    """
+    """Richardson-Lucy iterations of scikit-image."""
 
     iterations: int = 10
 

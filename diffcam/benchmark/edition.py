@@ -21,12 +21,9 @@ from diffcam.files import file_sha256
 
 @dataclass(frozen=True)
 class SceneSamples:
-    """The samples of one scene.
+    """The samples of one scene: their numbers in the edition, and their sub-tasks.
 
     Args:
-        scene: The scene's name.
-        numbers: Their numbers in the edition.
-        subtasks: Their sub-tasks.
         disparity_is_wrong: Whether methods are given a map that is not the scene's, as behind glass.
     """
 
@@ -44,7 +41,6 @@ class Edition:
         resolution: Side of the square samples, or height and width, in pixels.
         renderer: Renders variants that are not stored; None: that of the paper's data.
         perturbation: Of the disparity that methods are given (table 6); None: exact.
-        seed: Of the perturbation.
 
     Raises:
         DiffcamError: If there are no shards, no scene in them has samples, or the renderer's gamma is not the scenes'.

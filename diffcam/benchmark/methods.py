@@ -121,7 +121,6 @@ class Refocuser(Method):
         adapter: Adapter folder for a FLUX base.
         steps: Sampling steps; None: as many as the weights were made for.
         seed: Of the noise.
-        device: Where it runs.
     """
 
     without_effect = ("device", "parallel")
@@ -166,9 +165,7 @@ class ImperfectDepth(Method):
     """Another method, given imperfect disparity (paper, tables 4 and 6).
 
     Args:
-        method: The method.
         perturbation: Of the disparity; drawn as for ``--depth``, so that both ways give the same samples.
-        seed: Of the perturbation.
     """
 
     without_effect = ("note", "keeps_outputs", "parallel")

@@ -27,9 +27,7 @@ class PaperTable:
     """A table of the paper.
 
     Args:
-        title: What it compares.
         columns: Sub-task (or ``all``) and metric of each column.
-        rows: As printed.
     """
 
     title: str

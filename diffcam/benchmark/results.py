@@ -29,9 +29,6 @@ class Results:
     Rows go to a journal as they come, so that a run that is killed loses at most the scene it was at, and to a CSV file
     when the run ends.
 
-    Args:
-        folder: Where they lie.
-
     Attributes:
         rows: Row by sample number.
         record: What :meth:`open` was given, and what :meth:`finish` adds: missing metrics, failures, notes.
@@ -103,7 +100,6 @@ class Results:
         Args:
             missing: Reasons of metrics that could not be computed, by column.
             failures: Reasons of samples without an output, by number.
-            facts: Further entries of the record.
         """
         if self.rows:
             with unfinished(self.folder / ROWS_FILE) as partial:

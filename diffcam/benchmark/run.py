@@ -29,9 +29,6 @@ class SceneWorker:
     """Makes and scores the outputs of one method, a scene at a time.
 
     Args:
-        method: The method.
-        edition: Where samples come from.
-        scores: Computes the metrics.
         results: Keeps the outputs, under the method's name.
         prepared: Whether the method is; each process prepares its own.
     """
@@ -96,8 +93,6 @@ def run_method(
 
     Args:
         name: Of the method, and of its folder.
-        method: The method.
-        edition: The samples.
         metrics: What is computed; rows that lack one of them are scored again.
         folder: Folder of all results.
         order: Place of the method in tables.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-from torch import Generator
 
 from diffcam.camera import Camera, focus_pixel
 from diffcam.data.randomness import derived_generator
@@ -51,8 +49,15 @@ class BenchmarkRendering(Rendering):
         cut = cut_square(replace(scene, metadata=metadata), self.size)
         if scene.variants:
             return with_benchmark_samples(cut, scene.variants[:2], scene.variants[2:])
+        drawn = draw_benchmark_samples(cut, derived_generator("variants", self.seed, index))
+        refocus, added = list(drawn.variants[:2]), list(drawn.variants[2:])
         given = self.points.get(str(scene.metadata.get("photo", "")), {})
-        complete = place_samples(scene, cut, given, derived_generator("variants", self.seed, index))
+        if "refocus" in given:
+            refocus = [_rendition(scene, cut, (x, y), level) for x, y, level in given["refocus"]]
+        if "add_bokeh" in given:
+            focus, levels = given["add_bokeh"]["focus"], given["add_bokeh"]["levels"]
+            added = [_rendition(scene, cut, (focus[0], focus[1]), level) for level in levels]
+        complete = with_benchmark_samples(cut, refocus, added)
         if self.described:
             return complete
         return render_variants(complete, complete.variants, gamma=self.gamma, device=self.device)
@@ -64,19 +69,6 @@ def cut_square(scene: Scene, size: int) -> Scene:
         return scene
     window = centred_window((scene.image.shape[1], scene.image.shape[2]), (size, size))
     return replace(scene, image=window.apply(scene.image), disparity=window.apply(scene.disparity))
-
-
-def place_samples(scene: Scene, cut: Scene, given: Mapping[str, Any], generator: Generator) -> Scene:
-    """The cut scene with samples at points of the whole one, as a points file gives them; what is missing is drawn."""
-    drawn = draw_benchmark_samples(cut, generator)
-    refocus: Sequence[Variant] = drawn.variants[:2]
-    added: Sequence[Variant] = drawn.variants[2:]
-    if "refocus" in given:
-        refocus = [_rendition(scene, cut, (x, y), level) for x, y, level in given["refocus"]]
-    if "add_bokeh" in given:
-        focus, levels = given["add_bokeh"]["focus"], given["add_bokeh"]["levels"]
-        added = [_rendition(scene, cut, (focus[0], focus[1]), level) for level in levels]
-    return with_benchmark_samples(cut, refocus, added)
 
 
 def read_points(path: Path) -> dict[str, Any]:

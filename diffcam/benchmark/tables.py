@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence, Set
 from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.results import Results
 from diffcam.grid import SUBTASKS
-from diffcam.metrics import CLIPI, CLIPIQA, LPIPS, MAE, PSNR, LVCorr, Row, SampleMetric, Table, estimate, subtask_table
-from diffcam.metrics.table import NONE, format_estimate, format_missing, format_number, heading
+from diffcam.metrics import CLIPI, CLIPIQA, LPIPS, MAE, PSNR, LVCorr, Row, SampleMetric, Table, subtask_table
+from diffcam.metrics.table import NONE, format_mean, format_missing, format_number, heading
 
 QUOTED = "(paper)"
 """Entry of the column "run" in rows of quoted figures."""
@@ -23,12 +23,7 @@ SUBTASK_HEADINGS = {"refocus": "refocus", "add_bokeh": "add", "remove_bokeh": "r
 def result_tables(
     results: Mapping[str, Results], metrics: Sequence[SampleMetric], title: str, interval: bool = True
 ) -> list[Table]:
-    """Two tables of all methods: the paper's metrics, and those on focus, regions and identity.
-
-    Args:
-        results: By method.
-        interval: Whether to print bootstrap intervals.
-    """
+    """Two tables of all methods: the paper's metrics, and those on focus, regions and identity."""
     rows = [row for one in results.values() for row in one.rows.values()]
     missing = _missing(results)
     ours = [metric for metric in metrics if isinstance(metric, PAPER_METRICS)]
@@ -85,7 +80,6 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
     Args:
         number: Key of :data:`diffcam.benchmark.paper.TABLES`.
         results: By method or, for tables 3 to 6, by run, see ``Quoted.run``.
-        interval: Whether to print bootstrap intervals.
     """
     layout = TABLES[number]
     columns = [(subtask, metric()) for subtask, metric in layout.columns]
@@ -101,13 +95,9 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
             continue
         subtasks, cells = {row.subtask for row in rows[name]}, []
         for subtask, m in columns:
-            chosen = [row for row in rows[name] if subtask in (row.subtask, "all")]
-            if m.column in missing:
-                cells.append("n/a")
-            elif subtask == "all" and not subtasks.issuperset(SUBTASKS):
-                cells.append(NONE)
-            else:
-                cells.append(format_estimate(estimate(chosen, m), m.digits, interval))
+            whole = subtask != "all" or subtasks.issuperset(SUBTASKS)
+            chosen = [row for row in rows[name] if whole and subtask in (row.subtask, "all")]
+            cells.append(format_mean(chosen, m, missing, interval))
         lines.append((label, name, *cells))
     for row in layout.rows:
         if row.figures:

@@ -71,7 +71,6 @@ class Restormer(Deblur):
 
     Args:
         weights: State dict, ``.pth`` or ``.safetensors``.
-        device: Where it runs.
     """
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
@@ -114,11 +113,7 @@ class Restormer(Deblur):
 
 
 class DeblurOnly(Method):
-    """A deblurring method, on the sub-task that it is made for.
-
-    Args:
-        deblur: The method.
-    """
+    """A deblurring method, on the sub-task that it is made for."""
 
     def __init__(self, deblur: Deblur) -> None:
         self.deblur = deblur

@@ -102,9 +102,6 @@ def open_source(args: argparse.Namespace, **others: Any) -> Source:
     Args:
         args: Options that are called as fields of :class:`SourceOptions` are taken.
         **others: Fields in place of options.
-
-    Raises:
-        DiffcamError: If an option that the source needs is missing or does not fit.
     """
     declared = {field.name: getattr(args, field.name) for field in fields(SourceOptions) if field.name in args}
     return SourceOptions(**{**declared, **others}).open(tell)

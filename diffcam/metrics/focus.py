@@ -136,11 +136,7 @@ class BlurRadiusError(SampleMetric):
 
 
 class RelativeBlurError(BlurRadiusError):
-    """Distance of the shown from the asked blur radius as a share of the asked one, where that is two pixels or more.
-
-    Args:
-        gamma: Of the light in which blur is an average; the benchmark renderer's.
-    """
+    """Distance of the shown from the asked blur radius as a share of it, where that is two pixels or more."""
 
     column, label, digits = "blur_error_relative", "Relative blur error", 3
     note = (
@@ -168,29 +164,26 @@ class FocusHit(SampleMetric):
     def score(self, prediction_B3HW: Tensor, sharp_B3HW: Tensor, radius_B1HW: Tensor, cameras: CameraBatch) -> Tensor:
         """1 or 0, ``(B,)``; NaN where nothing is to be blurred or the point lies on a textureless or tiny region."""
         shown, sharp = luminance(prediction_B3HW), luminance(sharp_B3HW)
-        unit = reference_scale(*sharp.shape[-2:])
+        height, width = sharp.shape[-2:]
+        unit = reference_scale(height, width)
+        tile = max(8, round(TILE * unit))
         change = (disc_blur(sharp, BLURRED * unit) - sharp).square()
         energies = laplacian(shown).square() - ROUNDING, laplacian(sharp).square()
         samples = zip(*energies, change, radius_B1HW, cameras.focus, strict=True)
-        return torch.stack([self._score(*sample, unit) for sample in samples])
-
-    def _score(
-        self, kept_1HW: Tensor, sharp_1HW: Tensor, change_1HW: Tensor, radius_1HW: Tensor, focus: Tensor, unit: float
-    ) -> Tensor:
-        height, width = sharp_1HW.shape[1:]
-        tile = max(8, round(TILE * unit))
-        radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
-        kept_N, sharp_N = (F.avg_pool2d(x[None], tile).flatten() for x in (kept_1HW, sharp_1HW))
-        others_N = valid_N & textured(change_1HW[0], tile) & (radius_N >= BLURRED * unit)
-        row, column = focus_pixel((float(focus[0]), float(focus[1])), height, width)
-        top, left = (min(max(at - tile // 2, 0), size - tile) for at, size in ((row, height), (column, width)))
-        window = (0, slice(top, top + tile), slice(left, left + tile))
-        in_focus = radius_1HW[window] < IN_FOCUS * unit
-        seen = in_focus.float().mean() >= LEAST_REGION and change_1HW[window][in_focus].mean() > TEXTURE**2
-        if not (bool(seen) and bool(others_N.any())):
-            return kept_1HW.new_tensor(torch.nan)
-        kept_at_focus = kept_1HW[window][in_focus].mean() / sharp_1HW[window][in_focus].mean()
-        return (kept_at_focus > LEAD * (kept_N / sharp_N)[others_N].max()).float()
+        hits = torch.full((len(shown),), torch.nan, device=shown.device)
+        for number, (kept_1HW, sharp_1HW, change_1HW, radius_1HW, focus) in enumerate(samples):
+            radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
+            kept_N, sharp_N = (F.avg_pool2d(x[None], tile).flatten() for x in (kept_1HW, sharp_1HW))
+            others_N = valid_N & textured(change_1HW[0], tile) & (radius_N >= BLURRED * unit)
+            row, column = focus_pixel((float(focus[0]), float(focus[1])), height, width)
+            top, left = (min(max(at - tile // 2, 0), size - tile) for at, size in ((row, height), (column, width)))
+            window = (0, slice(top, top + tile), slice(left, left + tile))
+            in_focus = radius_1HW[window] < IN_FOCUS * unit
+            seen = in_focus.float().mean() >= LEAST_REGION and change_1HW[window][in_focus].mean() > TEXTURE**2
+            if seen and others_N.any():
+                kept_at_focus = kept_1HW[window][in_focus].mean() / sharp_1HW[window][in_focus].mean()
+                hits[number] = kept_at_focus > LEAD * (kept_N / sharp_N)[others_N].max()
+        return hits
 
 
 def tile_radii(radius_1HW: Tensor, tile: int, margin: int, spread: float) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,6 @@ class Row(NamedTuple):
     """One method's scores on one sample.
 
     Args:
-        method: Name of the method.
         sample: Number of the sample in the benchmark.
         scene, subtask, source: Where the sample comes from.
         bokeh: Level asked for.
@@ -72,7 +71,6 @@ class Comparison:
     All pictures are rounded to 8 bits, so that what was saved and what is in memory score alike.
 
     Args:
-        batch: The samples.
         outputs_B3HW: The outputs, display values.
     """
 

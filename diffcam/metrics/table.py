@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,6 @@ class Estimate:
     """A mean with its bootstrap interval; NaN where there is nothing to average.
 
     Args:
-        value: The mean.
         low, high: Ends of the 95 % interval.
         scenes: How many scenes it rests on.
     """
@@ -70,12 +69,15 @@ def format_number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else ("∞" if value > 0 else "-∞")
 
 
-def format_estimate(found: Estimate, digits: int, interval: bool) -> str:
-    """A mean as tables print it, with its interval if asked and if it has a width."""
-    text = format_number(found.value, digits)
+def format_mean(rows: Sequence[Row], metric: SampleMetric, missing: Container[str], interval: bool) -> str:
+    """A metric's mean over rows as tables print it, with its interval if asked and if it has a width."""
+    if metric.column in missing:
+        return "n/a"
+    found = estimate(rows, metric)
+    text, low, high = (format_number(value, metric.digits) for value in (found.value, found.low, found.high))
     if not interval or math.isnan(found.value) or found.low == found.high:
         return text
-    return f"{text} [{format_number(found.low, digits)}, {format_number(found.high, digits)}]"
+    return f"{text} [{low}, {high}]"
 
 
 def format_missing(label: str, reason: str) -> str:
@@ -88,8 +90,6 @@ class Table:
     """A table of text cells.
 
     Args:
-        title: What it shows.
-        header: Column headings.
         rows: Cells, one tuple a row, as long as the header.
         notes: Lines printed underneath.
 
@@ -131,11 +131,10 @@ class Table:
     def latex(self) -> str:
         """For a paper: a tabular with booktabs rules."""
         columns = "".join("l" if i < 2 else "r" for i in range(len(self.header)))
-        body = [" & ".join(latex_escape(cell) for cell in row) + r" \\" for row in self.rows]
-        header = " & ".join(latex_escape(cell) for cell in self.header) + r" \\"
+        lines = [" & ".join(map(latex_escape, row)) + r" \\" for row in (self.header, *self.rows)]
         notes = [f"% {note}" for note in self.notes]
-        start = [f"% {self.title}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule"]
-        return "\n".join([*start, *body, r"\bottomrule", r"\end{tabular}", *notes, ""])
+        start = [f"% {self.title}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule"]
+        return "\n".join([*start, *lines[1:], r"\bottomrule", r"\end{tabular}", *notes, ""])
 
 
 def latex_escape(text: str) -> str:
@@ -158,8 +157,6 @@ def subtask_table(
     A method that took part in some of the sub-tasks has no row of all: its mean would be one of other tasks.
 
     Args:
-        rows: Scores of one or more methods.
-        metrics: The columns.
         missing: Reasons of the metrics that could not be computed, by column.
         interval: Whether to print bootstrap intervals.
     """
@@ -174,12 +171,8 @@ def subtask_table(
                 continue
             cells = []
             for metric in metrics:
-                if metric.column in missing:
-                    cells.append("n/a")
-                elif metric.subtasks is not None and subtask not in metric.subtasks:
-                    cells.append(NONE)
-                else:
-                    cells.append(format_estimate(estimate(chosen, metric), metric.digits, interval))
+                asked = metric.subtasks is None or subtask in metric.subtasks
+                cells.append(format_mean(chosen if asked else [], metric, missing, interval))
             lines.append((subtask.replace("_", " "), method, str(len(chosen)), *cells))
     notes = [metric.note for metric in metrics if metric.note and metric.column not in missing]
     notes += [format_missing(metric.label, missing[metric.column]) for metric in metrics if metric.column in missing]

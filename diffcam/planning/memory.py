@@ -28,8 +28,6 @@ class MemoryPlan:
     Args:
         weights: The frozen transformer, the codec and what else the model has, such as a restoration.
         masters: The trained weights.
-        gradients: Theirs.
-        optimizer: Its state.
         average: Of the trained weights, where one is kept.
         activations: What the forward pass keeps for the backward pass, with the temporary tensors at the peak.
     """
@@ -60,7 +58,20 @@ class MetaStep:
         self._task = task
         self._model: RefocusModel = meta_copy(task.model)
         self._model.transformer.compile_blocks(None)
-        self._batch = _meta_batch(batch_size, resolution)
+        with torch.device("meta"):
+            images = torch.zeros(batch_size, 3, *resolution)
+            self._batch = RefocusBatch(
+                reference=images,
+                targets=torch.zeros(batch_size, 2, 3, *resolution),
+                disparity=images[:, :1].clone(),
+                cameras=CameraBatch(torch.zeros(batch_size, 2, 2), torch.zeros(batch_size, 2)),
+                all_in_focus=None,
+                exact_disparity=None,
+                index=torch.zeros(batch_size, dtype=torch.int64, device="cpu"),  # real: noise is drawn from it
+                scenes=("",) * batch_size,
+                subtasks=("train",) * batch_size,
+                sources=("",) * batch_size,
+            )
 
     def _loss(self) -> Tensor:
         """What the task trains on, of the copy."""
@@ -145,10 +156,8 @@ def plan_memory(
     """Memory of one device.
 
     Args:
-        task: Weights anywhere.
         activations: Of a batch, see :class:`MetaStep`.
         averaged: Whether an average of the trained weights is kept.
-        quantization: Of the frozen blocks, see :func:`diffcam.models.load_flux_transformer`.
         shards: Devices that the transformer is spread over; each gathers two blocks at a time.
     """
     transformer, trained = task.model.transformer, list(trained_parameters(task).values())
@@ -184,21 +193,3 @@ def _frozen_bytes(transformer: Any, quantization: str | None) -> int:
         weight for block in blocks for weight in block.parameters() if weight.ndim == 2 and not weight.requires_grad
     ]
     return frozen - size(matrices) + int(count(matrices) * QUANTIZED_BYTES[quantization])
-
-
-def _meta_batch(size: int, resolution: tuple[int, int]) -> RefocusBatch:
-    """A training batch without data; its index is real, because noise is drawn from it."""
-    with torch.device("meta"):
-        images = torch.zeros(size, 3, *resolution)
-        return RefocusBatch(
-            reference=images,
-            targets=torch.zeros(size, 2, 3, *resolution),
-            disparity=images[:, :1].clone(),
-            cameras=CameraBatch(torch.zeros(size, 2, 2), torch.zeros(size, 2)),
-            all_in_focus=None,
-            exact_disparity=None,
-            index=torch.zeros(size, dtype=torch.int64, device="cpu"),
-            scenes=("",) * size,
-            subtasks=("train",) * size,
-            sources=("",) * size,
-        )

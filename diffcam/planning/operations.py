@@ -33,29 +33,21 @@ class LiveMemory(TorchDispatchMode):
     def __init__(self, given: Iterable[Tensor]) -> None:
         super().__init__()
         self.live = self.peak = 0
-        self._seen = {tensor.untyped_storage()._cdata: None for tensor in given}
-        self._watched: dict[int, Any] = {}
+        self._known = {tensor.untyped_storage()._cdata for tensor in given}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._watch(leaf.untyped_storage())
+        for storage in (leaf.untyped_storage() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)):
+            if storage._cdata not in self._known:
+                self._known.add(storage._cdata)
+                self.live += storage.nbytes()
+                weakref.finalize(storage, self._forget, storage._cdata, storage.nbytes())
         self.peak = max(self.peak, self.live)
         return result
 
-    def _watch(self, storage: torch.UntypedStorage) -> None:
-        key = storage._cdata
-        if key in self._seen or key in self._watched:
-            return
-        size = storage.nbytes()
-        self.live += size
-
-        def forget(_: Any) -> None:
-            self.live -= size
-            del self._watched[key]
-
-        self._watched[key] = weakref.ref(storage, forget)
+    def _forget(self, key: int, size: int) -> None:
+        self._known.remove(key)
+        self.live -= size
 
 
 @contextmanager
@@ -69,17 +61,13 @@ def as_on_gpu() -> Iterator[None]:
     F.scaled_dot_product_attention = lambda query, key, value, **_: aten._scaled_dot_product_flash_attention(
         query, key, value
     )[0]
-    graph.save_on_cpu = _leave_device  # type: ignore[assignment,misc]
+    graph.save_on_cpu = lambda **_: graph.saved_tensors_hooks(  # type: ignore[assignment,misc]
+        lambda tensor: (tensor.shape, tensor.dtype), lambda saved: torch.empty(saved[0], dtype=saved[1], device="meta")
+    )
     try:
         yield
     finally:
         F.scaled_dot_product_attention, graph.save_on_cpu = attention, save  # type: ignore[misc]
-
-
-def _leave_device(**_: Any) -> graph.saved_tensors_hooks:
-    return graph.saved_tensors_hooks(
-        lambda tensor: (tensor.shape, tensor.dtype), lambda saved: torch.empty(saved[0], dtype=saved[1], device="meta")
-    )
 
 
 def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *rest: Any, out_shape: Any, **more: Any) -> int:
@@ -110,8 +98,6 @@ def peak_memory(run: Callable[[], Tensor], module: nn.Module, inputs: Iterable[T
     Args:
         run: Gives a scalar, from tensors on the meta device.
         module: Whose weights it uses; a gradient is dropped as soon as it is whole, so that it is not counted.
-        inputs: What it is given.
-        backward: Whether its backward pass follows.
     """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     hooks = [parameter.register_post_accumulate_grad_hook(_drop_gradient) for parameter in trained]
@@ -131,11 +117,9 @@ def _drop_gradient(parameter: Tensor) -> None:
 
 def meta_copy(module: nn.Module) -> Any:
     """The same module on the meta device; nothing of the size of its weights is copied."""
-    known: dict[int, Any] = {}
+    known: dict[int, Any] = {id(buffer): buffer.to("meta") for buffer in module.buffers()}
     for parameter in module.parameters():
         known[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
-    for buffer in module.buffers():
-        known[id(buffer)] = buffer.to("meta")
     return copy.deepcopy(module, known)
 
 

@@ -178,32 +178,29 @@ class BokehMe(nn.Module):
         scaled_gamma = (gamma - GAMMA_RANGE[0]) / (GAMMA_RANGE[1] - GAMMA_RANGE[0])
         # Images are reduced by their own largest radius, so one by one.
         results = []
+        height, width = image.shape[-2:]
         images = zip(image.split(1), radius_B1HW.split(1), classical.split(1), strict=True)
         for image_13HW, radius_11HW, plain_13HW in images:
-            neural, error = self._render(image_13HW, radius_11HW, scaled_gamma)
+            # The networks' image is rendered small, then doubled step by step up to the image's size.
+            defocus, dilated = radius_11HW / DEFOCUS_SCALE, dilate_defocus(radius_11HW) / DEFOCUS_SCALE
+            reduction = max(float(defocus.abs().max()), 1.0)
+            small = int(height / reduction), int(width / reduction)
+            neural, error = self.arnet(_resize(image_13HW, *small), _resize(defocus, *small) / reduction, scaled_gamma)
+            neural = neural.clamp_min(0)
+            ratios = [2 ** (step + 1) / reduction for step in range(int(math.log2(reduction)))]
+            for ratio in [*ratios, 1.0]:
+                size = int(ratio * height), int(ratio * width)
+                scaled = (ratio * _resize(defocus, *size)).clamp(-1, 1)
+                refined = self.iunet(_resize(image_13HW, *size), scaled, neural, scaled_gamma).clamp_min(0)
+                # The IUNet refines where no disc of DEFOCUS_SCALE pixels or more covers a pixel; the mask is blurred.
+                mask = (ratio * _resize(dilated, *size)).abs() < 1
+                reach = max(round(0.005 * sum(size)), 1)
+                offsets = torch.arange(-reach, reach + 1).to(neural)
+                kernel = torch.exp(-(offsets**2) / (2 * (0.3 * (reach - 1) + 0.8) ** 2))
+                kernel = kernel / kernel.sum()
+                mask = pad(mask.to(neural), (reach,) * 4, mode="replicate")
+                mask = conv2d(conv2d(mask, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+                neural = mask * refined + (1 - mask) * _resize(neural, *size)
+            error = _resize(error, height, width)
             results.append(plain_13HW * (1 - error) + neural * error)
         return torch.cat(results).clamp(0, 1)
-
-    def _render(self, image_13HW: Tensor, radius_11HW: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-        """The networks' bokeh and error map: rendered small, then doubled step by step up to the image's size."""
-        height, width = image_13HW.shape[-2:]
-        defocus, dilated = radius_11HW / DEFOCUS_SCALE, dilate_defocus(radius_11HW) / DEFOCUS_SCALE
-        reduction = max(float(defocus.abs().max()), 1.0)
-        small = int(height / reduction), int(width / reduction)
-        bokeh, error = self.arnet(_resize(image_13HW, *small), _resize(defocus, *small) / reduction, gamma)
-        bokeh = bokeh.clamp_min(0)
-        ratios = [2 ** (step + 1) / reduction for step in range(int(math.log2(reduction)))]
-        for ratio in [*ratios, 1.0]:
-            size = int(ratio * height), int(ratio * width)
-            scaled = ratio * _resize(defocus, *size)
-            refined = self.iunet(_resize(image_13HW, *size), scaled.clamp(-1, 1), bokeh, gamma).clamp_min(0)
-            # The IUNet refines where no disc of DEFOCUS_SCALE pixels or more covers a pixel; the mask is blurred.
-            mask = (ratio * _resize(dilated, *size)).abs() < 1
-            radius = max(round(0.005 * sum(size)), 1)
-            offsets = torch.arange(-radius, radius + 1).to(bokeh)
-            kernel = torch.exp(-(offsets**2) / (2 * (0.3 * (radius - 1) + 0.8) ** 2))
-            kernel = kernel / kernel.sum()
-            mask = pad(mask.to(bokeh), (radius,) * 4, mode="replicate")
-            mask = conv2d(conv2d(mask, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-            bokeh = mask * refined + (1 - mask) * _resize(bokeh, *size)
-        return bokeh, _resize(error, height, width)

@@ -34,7 +34,6 @@ class DepthAnything:
 
     Args:
         model: Name on the hub or a folder, in transformers' format with safetensors weights.
-        device: Where the network runs.
         short_side: Short side of the network's input in pixels; 518, as it was trained.
         batch_size: Photos in one pass of the network.
 

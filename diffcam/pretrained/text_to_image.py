@@ -21,8 +21,6 @@ class FluxPhotographer:
     Args:
         model: Name on the hub or a folder, in diffusers' format.
         adapter: LoRA file (safetensors) against blurred backgrounds; None: the model alone, which blurs many.
-        adapter_scale: Strength of the LoRA.
-        device: Where the model runs.
         dtype: Name of the weights' torch dtype.
         steps: Denoising steps; 28 is diffusers' default.
         guidance: Guidance scale of the guidance-distilled model; 3.5 is diffusers' default.
@@ -66,7 +64,6 @@ class FluxPhotographer:
         """Make one photo ``(3, H, W)``, float32 display values in [0, 1].
 
         Args:
-            prompt: What it shows.
             seed: Of the initial noise, drawn on the CPU so that it is the same on every device.
             size: Height and width in pixels, multiples of 16.
         """

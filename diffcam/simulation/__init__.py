@@ -8,18 +8,5 @@ from diffcam.simulation.sources import Source, SourceOptions
 from diffcam.simulation.textures.photos import PhotoFolder
 from diffcam.simulation.textures.procedural import ProceduralTextures
 
-__all__ = [
-    "Engine",
-    "LayeredSource",
-    "LocalEngine",
-    "PhotoFolder",
-    "ProceduralTextures",
-    "RayEngine",
-    "Rendering",
-    "ShardJob",
-    "ShardPlan",
-    "ShardRecord",
-    "Source",
-    "SourceOptions",
-    "make_shard",
-]
+__all__ = ["Engine", "LayeredSource", "LocalEngine", "PhotoFolder", "ProceduralTextures", "RayEngine", "Rendering"]
+__all__ += ["ShardJob", "ShardPlan", "ShardRecord", "Source", "SourceOptions", "make_shard"]

@@ -65,7 +65,6 @@ class SourceOptions:
         folder: Of the photos; None for sources that need none.
         scenes: How many; None: all photos or prompts, or :data:`MADE_SCENES`.
         size: Height and width in pixels of made scenes; photos are shrunk to its shorter side.
-        seed: Of the draws.
         disparity: Folder of disparity maps with the photos' names.
         depth_model: Name or folder of the Depth Anything V2 that estimates disparity in place of maps.
         inverse: The maps hold depth (large is far).

@@ -105,10 +105,6 @@ def render_variants(
     """The scene with the given variants, each rendered from its all-in-focus image.
 
     Args:
-        scene: The scene.
-        variants: Renditions to add images to.
-        gamma: Of the renderer.
-        device: Where to render.
         mode: Of the renderer, see :func:`render_bokeh`.
         networks: Folder of BokehMe's, which render instead, through round apertures.
     """
@@ -143,10 +139,6 @@ def draw_benchmark_samples(scene: Scene, generator: Generator) -> Scene:
     Two refocus samples go between renditions of different focus points and levels, one each way; four add-bokeh samples
     go from the original to one focus point at four levels; four remove-bokeh samples go back, asked for as level 0
     focused at the image centre (paper, fig. 4). Variants carry no images: they are rendered when read.
-
-    Args:
-        scene: A scene in which at least two planes of the grid hold something.
-        generator: Draws focus points and levels.
 
     Raises:
         DiffcamError: If the whole scene lies in one plane, so that nothing can be refocused.

@@ -1,7 +1,5 @@
 """The click-to-refocus page: a small web server for one person, and the page it serves."""
 
-from __future__ import annotations
-
 from diffcam.ui.desk import OpenPhoto, PhotoDesk
 from diffcam.ui.server import PageServer
 

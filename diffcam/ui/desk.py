@@ -33,7 +33,6 @@ class OpenPhoto:
     """One photo in the page.
 
     Args:
-        photo: The photo.
         session: Its encoded conditions.
         picture: Latest result, None before the first.
         record: How that was made.
@@ -75,7 +74,6 @@ class PhotoDesk:
     """Opens and refocuses photos, one at a time; keeps the latest few open.
 
     Args:
-        pipeline: What refocuses.
         capacity: Photos kept open; opening one more closes the one that was used least recently.
     """
 

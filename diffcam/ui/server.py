@@ -40,7 +40,6 @@ class PageServer(ThreadingHTTPServer):
 
     Args:
         address: Host and port; port 0 takes a free one.
-        desk: The open photos.
         max_upload: Largest file taken, in bytes.
 
     Raises:
@@ -81,16 +80,10 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = 60  # seconds that a silent client may hold a thread
 
-    def do_GET(self) -> None:
-        self._answer("GET")
-
-    def do_POST(self) -> None:
-        self._answer("POST")
-
     def log_message(self, format: str, *args: Any) -> None:
         """The page's own requests are no news."""
 
-    def _answer(self, method: str) -> None:
+    def do_GET(self) -> None:
         try:
             # Other pages in the same browser may not use this server, also not under a name that they point here.
             host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
@@ -101,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
             path = urlsplit(self.path).path
             for verb, pattern, action in _ROUTES:
                 match = pattern.fullmatch(path)
-                if verb == method and match:
+                if verb == self.command and match:
                     action(self, *match.groups())
                     return
             raise _Refusal(HTTPStatus.NOT_FOUND, "there is nothing at this address")
@@ -114,6 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; the terminal says what")
             raise  # to the terminal; the server goes on
+
+    do_POST = do_GET
 
     def _page(self, path: str) -> None:
         name, kind = PAGE[path]

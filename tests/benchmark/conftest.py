@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,5 +45,5 @@ def psnr(first: torch.Tensor, second: torch.Tensor) -> float:
 
 
 @pytest.fixture(name="psnr")
-def psnr_fixture():
+def psnr_fixture() -> Callable[[torch.Tensor, torch.Tensor], float]:
     return psnr

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from diffcam.benchmark import Copy, DepthRenderer, edge_distance, error_by_edge_distance, run_method, worst_samples
+from diffcam.benchmark import (
+    Copy,
+    DepthRenderer,
+    Edition,
+    Results,
+    edge_distance,
+    error_by_edge_distance,
+    run_method,
+    worst_samples,
+)
 from diffcam.benchmark.analysis import EDGE_STEP
 from diffcam.data import BokehRenderer
 from diffcam.metrics import MAE
@@ -28,7 +38,7 @@ def test_slopes_have_no_edge() -> None:
 
 
 @pytest.fixture
-def results(edition, tmp_path):
+def results(edition: Edition, tmp_path: Path) -> dict[str, Results]:
     methods = {"copy": Copy(), "renderer": DepthRenderer(BokehRenderer(gamma=2.2))}
     return {name: run_method(name, method, edition, [MAE()], tmp_path) for name, method in methods.items()}
 

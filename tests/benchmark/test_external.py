@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def external(tmp_path):
+def external(tmp_path: Path) -> Iterator[External]:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     method = External(f"{sys.executable} {program}", timeout=5, subtasks=("refocus", "add_bokeh"))

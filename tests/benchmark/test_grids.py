@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from diffcam.benchmark import Copy, DepthRenderer, Edition, GroundTruth, level_sweep, run_method, write_grids
+from diffcam.benchmark import Copy, DepthRenderer, Edition, GroundTruth, Results, level_sweep, run_method, write_grids
 from diffcam.benchmark.grids import CELL, GAP, LABEL, draw_grid, mark_focus
 from diffcam.data import write_shard
 from diffcam.errors import DiffcamError
@@ -17,7 +18,7 @@ from diffcam.metrics import MAE
 
 
 @pytest.fixture
-def results(edition, tmp_path):
+def results(edition: Edition, tmp_path: Path) -> dict[str, Results]:
     methods = {"copy": Copy(), "renderer": DepthRenderer(), "ground-truth": GroundTruth()}
     return {name: run_method(name, method, edition, [MAE()], tmp_path) for name, method in methods.items()}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Self
+
 import pytest
 import torch
 
@@ -16,11 +19,14 @@ from diffcam.benchmark import (
     Restormer,
     TwoStage,
 )
+from diffcam.camera import Camera
 from diffcam.data import BokehRenderer, GaussianNoise
+from diffcam.data.batch import RefocusSample
+from diffcam.photo import Photo
 from diffcam.photo.pixels import from_picture
 
 
-def samples_of(edition, subtask):
+def samples_of(edition: Edition, subtask: str) -> list[RefocusSample]:
     numbers = [
         n for scene in edition.scenes() for n, s in zip(scene.numbers, scene.subtasks, strict=True) if s == subtask
     ]
@@ -58,15 +64,15 @@ class Pipeline:
     def __init__(self) -> None:
         self.opened = []
 
-    def open(self, photo, depth):
+    def open(self, photo: Photo, depth: torch.Tensor) -> Self:
         self.opened.append((photo, depth))
         return self
 
-    def latents(self, cameras, steps, seed):
+    def latents(self, cameras: Sequence[Camera], steps: int, seed: int) -> torch.Tensor:
         assert (steps, seed) == (3, 7)
         return torch.full((len(cameras), 3, 4, 4), cameras[0].bokeh / 20)
 
-    def images(self, latents, cameras):
+    def images(self, latents: torch.Tensor, cameras: Sequence[Camera]) -> torch.Tensor:
         assert len(latents) == len(cameras)
         return latents
 

@@ -12,6 +12,7 @@ import torch
 from diffcam.benchmark import Copy, Edition, GroundTruth, Method, NotAvailableError, run_method
 from diffcam.benchmark.run import describe
 from diffcam.data import BokehRenderer, write_shard
+from diffcam.data.batch import RefocusSample
 from diffcam.data.perturbation import DepthDropout
 from diffcam.errors import DiffcamError
 from diffcam.metrics import MAE, PSNR, LVCorr, MissingWeightsError, SampleMetric
@@ -26,7 +27,7 @@ class Darker(Method):
         self._fails: set[int] = set()
         self._stop_after = 10**9
 
-    def __call__(self, sample):
+    def __call__(self, sample: RefocusSample) -> torch.Tensor:
         if len(self._calls) >= self._stop_after:
             raise KeyboardInterrupt
         self._calls.append(sample.index)
@@ -102,7 +103,7 @@ def test_results_of_other_weights_are_refused(edition, tmp_path) -> None:
     class Trained(Darker):
         _version = "first"
 
-        def fingerprint(self):
+        def fingerprint(self) -> str:
             return self._version
 
     method = Trained()
@@ -153,7 +154,7 @@ def test_failed_samples_are_named_and_tried_again(edition, tmp_path) -> None:
 )
 def test_outputs_that_cannot_be_compared(edition, tmp_path, output, reason) -> None:
     class Wrong(Method):
-        def __call__(self, sample):
+        def __call__(self, sample: RefocusSample) -> torch.Tensor:
             return output
 
     results = run_method("wrong", Wrong(), edition, METRICS, tmp_path)
@@ -183,7 +184,7 @@ class Sharpish(SampleMetric):
         if not self._available:
             raise MissingWeightsError("not yet")
 
-    def score(self, prediction):
+    def score(self, prediction: torch.Tensor) -> torch.Tensor:
         return prediction.std(dim=(1, 2, 3))
 
 

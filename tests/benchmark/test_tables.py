@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from diffcam.benchmark import Results, paper_table, result_tables
@@ -12,7 +15,13 @@ SUBTASKS = ("refocus", "add_bokeh", "add_bokeh", "remove_bokeh")
 LEVELS = (4.0, 5.0, 10.0, 0.0)
 
 
-def results_of(folder, name, mae=0.1, columns=("mae", "sharpness", "psnr", "ssim"), **record):
+def results_of(
+    folder: Path,
+    name: str,
+    mae: float = 0.1,
+    columns: tuple[str, ...] = ("mae", "sharpness", "psnr", "ssim"),
+    **record: Any,
+) -> Results:
     results = Results(folder / name)
     results.open({"edition": {}, "method": name, "order": 0})
     rows = [

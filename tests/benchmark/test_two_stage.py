@@ -82,7 +82,7 @@ def test_single_kernel_sharpens_what_is_blurred_everywhere(psnr) -> None:
 
 def test_two_stages_are_one_after_the_other(edition) -> None:
     class Inverted(SingleKernel):
-        def __call__(self, image_3HW):
+        def __call__(self, image_3HW: torch.Tensor) -> torch.Tensor:
             return 1 - image_3HW
 
     sample = edition[8]

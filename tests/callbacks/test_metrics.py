@@ -91,10 +91,10 @@ def test_two_processes_give_the_table_of_one(tmp_path: Path, one_process: tuple[
 
 
 class ValidationTask(loop.Task):
-    def training_step(self, batch):
+    def training_step(self, batch: object) -> torch.Tensor:
         return torch.zeros((), requires_grad=True)
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from diffcam.metrics import LPIPS, MAE, PSNR, LVCorr, Row, Table, estimate, subtask_table
-from diffcam.metrics.table import format_estimate, format_number
+from diffcam.metrics.table import format_mean, format_number
 
 
 def row(scene: str, subtask: str = "refocus", level: float = 1.0, method: str = "model", **scores: float) -> Row:
@@ -61,9 +61,10 @@ def test_numbers(value, digits, text) -> None:
 
 def test_intervals_are_printed_only_where_they_have_a_width() -> None:
     rows = [row("a", mae=0.1), row("b", mae=0.3)]
-    assert format_estimate(estimate(rows, MAE()), 3, interval=True) == "0.200 [0.100, 0.300]"
-    assert format_estimate(estimate(rows, MAE()), 3, interval=False) == "0.200"
-    assert format_estimate(estimate(rows[:1], MAE()), 3, interval=True) == "0.100"
+    assert format_mean(rows, MAE(), {}, interval=True) == "0.200 [0.100, 0.300]"
+    assert format_mean(rows, MAE(), {}, interval=False) == "0.200"
+    assert format_mean(rows[:1], MAE(), {}, interval=True) == "0.100"
+    assert format_mean(rows, MAE(), {"mae": "no weights"}, interval=True) == "n/a"
 
 
 def test_subtask_table() -> None:

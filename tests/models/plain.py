@@ -6,6 +6,7 @@ Shares no code with ``diffcam.models``, only the weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from diffusers import FluxTransformer2DModel
@@ -87,7 +88,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, sees_NN: Tensor) -> Tensor:
     return torch.einsum("bhij,bjhc->bihc", weights, v).flatten(2)
 
 
-def _rotation(positions_BN3: Tensor, axes: tuple[int, ...], theta: float):  # type: ignore[no-untyped-def]
+def _rotation(positions_BN3: Tensor, axes: tuple[int, ...], theta: float) -> Callable[[Tensor], Tensor]:
     angles = [positions_BN3[..., i, None] / theta ** (torch.arange(0, dim, 2) / dim) for i, dim in enumerate(axes)]
     turn = torch.polar(torch.ones(()), torch.cat(angles, -1))[:, :, None]
 

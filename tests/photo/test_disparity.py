@@ -129,7 +129,7 @@ def bad_pfm_negative(path) -> None:
     (path / "x.pfm").write_bytes(b"Pf\n-4 -5\n-1\n" + bytes(80))
 
 
-def header_of_png(colour_type, bits):
+def header_of_png(colour_type: int, bits: int) -> bytes:
     """A picture that is a header of 20000x20000 pixels and nothing more."""
     header = struct.pack(">IIBBBBB", 20000, 20000, bits, colour_type, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))

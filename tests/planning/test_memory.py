@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
 from diffusers import AutoencoderKL, FluxTransformer2DModel
-from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffcam.callbacks import EMA
 from diffcam.camera import CameraBatch
 from diffcam.commands.cli import run_diffcam, train
 from diffcam.commands.lightning_cli import CheckedCLI
-from diffcam.commands.plan import _is_a
 from diffcam.data.batch import RefocusBatch
 from diffcam.models import LoRA, RefocusModel, RefocusTransformer, VAECodec, embedded_model
 from diffcam.models.adapters import trained_parameters
 from diffcam.models.conditions import PhotoConditions
 from diffcam.models.flux import flux_transformer_shape
-from diffcam.planning.memory import MetaStep, click_memory, optimizer_bytes, remembered_bytes
+from diffcam.planning.memory import MemoryPlan, MetaStep, click_memory, optimizer_bytes, plan_memory, remembered_bytes
 from diffcam.planning.operations import count, count_flops, meta_copy, peak_memory
 from diffcam.tasks import Muon, RefocusTask
 from tests.flux import write_flux_folder
@@ -293,10 +289,31 @@ def test_the_plan_of_the_embedded_model(monkeypatch: pytest.MonkeyPatch, capsys:
     assert "900 steps on 1 a100 at 40%" in capsys.readouterr().out
 
 
-def test_classes_are_known_by_what_they_are() -> None:
+@pytest.mark.parametrize(
+    ("callback", "strategy", "known"),
+    [
+        (
+            "diffcam.callbacks.ema.EMA",
+            {"class_path": "diffcam.tasks.ShardedStrategy", "init_args": {"devices": 2}},
+            (True, 2),
+        ),
+        ("diffcam.callbacks.SampleGrid", "auto", (False, 1)),
+    ],
+)
+def test_classes_are_known_by_what_they_are(
+    callback: str, strategy: object, known: tuple[bool, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not by how their path is spelled; what is no class, such as the name of a strategy, is none of them."""
-    for path in ("diffcam.callbacks.EMA", "diffcam.callbacks.ema.EMA"):
-        assert _is_a(SimpleNamespace(class_path=path), EMA)
-    assert _is_a(SimpleNamespace(class_path="diffcam.tasks.ShardedStrategy"), ModelParallelStrategy)
-    assert not _is_a(SimpleNamespace(class_path="diffcam.callbacks.SampleGrid"), EMA)
-    assert not _is_a("auto", EMA)
+    monkeypatch.chdir(ROOT)
+    config = tmp_path / "machine.yaml"
+    trainer = {"callbacks": [{"class_path": callback}], "strategy": strategy, "devices": 2}
+    config.write_text(yaml.safe_dump({"trainer": trainer}))
+    asked = []
+
+    def plan(task: RefocusTask, activations: int, averaged: bool, quantization: str | None, shards: int) -> MemoryPlan:
+        asked.append((averaged, shards))
+        return plan_memory(task, activations, averaged, quantization, shards)
+
+    monkeypatch.setattr("diffcam.planning.memory.plan_memory", plan)
+    assert run_diffcam(["plan", "--config", "tests/small.yaml", "--config", str(config)]) == 0
+    assert asked == [known]

@@ -38,8 +38,6 @@ class Manifest:
         """Continue the manifest of an earlier run with the same settings, or begin one.
 
         Args:
-            path: The JSON file.
-            settings: Of this run.
             force: Delete what an earlier run with other settings has made, instead of refusing.
             verify: Keep only shards that have the hash in their record; otherwise their size is enough.
 

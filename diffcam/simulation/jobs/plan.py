@@ -23,9 +23,6 @@ class ShardPlan:
 
     Args:
         folder: Where they lie; made if it is missing.
-        name: Their name.
-        source: Of the scenes.
-        rendering: What is added to each scene.
         scenes_per_shard: None: as many as have about :data:`IMAGES_PER_SHARD` pictures.
     """
 
@@ -40,7 +37,6 @@ class ShardPlan:
         """Make the shards that no earlier run with the same settings has made.
 
         Args:
-            engine: Runs the jobs.
             log: Where progress and the scenes that are left out are told.
             force: Replace an earlier run with other settings.
             verify: Read what an earlier run has made, and make anew what is not as recorded.

@@ -15,9 +15,6 @@ class RunProgress(Progress):
 
     Args:
         total: Scenes to make, those already made by an earlier run among them.
-        done: Those already made.
-        stream: Where lines go.
-        unit: What is counted.
         clock: Seconds, from any origin; None: rich's clock.
     """
 

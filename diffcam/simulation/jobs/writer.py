@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,14 +33,10 @@ class Rendering:
     Args:
         variants: Renditions of each scene, with their pictures.
         benchmark: Add the ten benchmark samples; their renditions are rendered when read.
-        seed: Of the draws.
-        gamma: Of the renderer.
         image_format: Of pictures: ``jpg`` or ``png``.
         quality: Of JPEG, 1 to 100.
-        device: Where to render.
         attribution: Licence and authors, kept in every scene.
-        mode: Of the renderer.
-        openings: Apertures of the renditions.
+        mode: Of the renderer, see :func:`render_variants`.
         networks: Folder of BokehMe's networks, which then render in place of the renderer, through round apertures.
     """
 
@@ -118,13 +113,10 @@ class ShardRecord:
     """What became of a job.
 
     Args:
-        name: File name of the shard.
         start: First scene number.
         stop: One past the last.
         scenes: Scenes in the shard; with 0, no file was written.
         images: Pictures in the shard.
-        bytes: Size of the file.
-        sha256: Hash of the file.
         skipped: One line for each scene that was left out.
     """
 
@@ -169,7 +161,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
     except OSError as error:
         advice = "make room, then run again: what is done is kept"
         raise DiffcamError(f"{job.path}: cannot be written ({error.strerror}); {advice}") from error
-    size = os.path.getsize(job.path)
+    size = job.path.stat().st_size
     if not written:
         job.path.unlink()
         sha256, size = "", 0

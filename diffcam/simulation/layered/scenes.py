@@ -134,7 +134,6 @@ class LayeredSource:
 
     Args:
         textures: Where surfaces come from: :class:`PhotoFolder` or :class:`ProceduralTextures`.
-        count: How many scenes.
         size: Height and width in pixels.
         seed: Names the sequence.
         kind: ``Scene.kind``: ``photo`` for surfaces that are photos, otherwise ``ai``.
@@ -192,11 +191,9 @@ class LayeredSource:
         below = np.clip((np.arange(height, dtype=np.float32) + 0.5 - stage.horizon) / stage.depth, 0, None)
         tilt = draws.uniform(-TILT, TILT) if draws.chance(TILTED) else 0.0
         backdrop = stage.backdrop + abs(tilt) + tilt * np.linspace(-1, 1, width, dtype=np.float32)
-        if not stage.has_ground:
-            return colour, np.broadcast_to(backdrop, (height, width)).astype(np.float32).copy()
-        ground = below[:, None] >= np.maximum(backdrop, FAR_GROUND)[None]
+        ground = stage.has_ground & (below[:, None] >= np.maximum(backdrop, FAR_GROUND)[None])
         disparity = np.where(ground, below[:, None], backdrop[None]).astype(np.float32)
-        if stage.textured:
+        if stage.has_ground and stage.textured:
             surface = self.textures.surface(draws, height, width).astype(np.float32) / 255
             colour = np.where(ground[..., None], _ground_colour(surface, stage, height, width), colour)
         return colour, disparity

@@ -36,9 +36,6 @@ class GeneratedSource:
     """Pictures of prompts, which are gone through again with new seeds when there are fewer than scenes.
 
     Args:
-        prompts: What the pictures show.
-        count: How many pictures.
-        photographer: Makes them.
         development: What makes a picture a scene; with a threshold, pictures with blur are left out.
         size: Height and width in pixels, multiples of 16.
         seed: Picture ``i`` has the seed ``seed * 1_000_000 + i``.

@@ -25,8 +25,6 @@ def review_photos(folder: Path, sheet: Path, threshold: float, *, report: Callab
     """Measure every photo of a folder and write a contact sheet of those nearest to the threshold.
 
     Args:
-        folder: Of the photos.
-        sheet: Image file to write.
         threshold: Least sharpness everywhere, see :func:`measure_sharpness`.
         report: Takes the line of a photo that cannot be opened; the others' sharpness is returned.
 

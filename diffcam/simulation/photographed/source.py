@@ -25,7 +25,6 @@ class PhotoSource:
     Args:
         root: Folder that names are relative to; of bursts, the one that holds ``bursts`` and ``results_DATE``.
         paths: The photos; of bursts, the merged ones.
-        development: What makes a photo a scene.
         layout: ``photos``, or ``bursts``, whose scenes record the burst and the number of its frames.
     """
 

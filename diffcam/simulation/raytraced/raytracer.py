@@ -120,7 +120,6 @@ class RayTracer:
     """A scene, loaded.
 
     Args:
-        parts: What is in it.
         sky: Radiance that comes from everywhere.
         variant: Of Mitsuba, see :func:`choose_variant`; pictures of different variants differ in their noise.
     """
@@ -146,10 +145,8 @@ class RayTracer:
         """Linear light of a picture, float32 (H, W, 3).
 
         Args:
-            view: The frame.
             lens: Opening and focus; its own framing is not looked at. None is a pinhole.
             samples: Rays a pixel.
-            seed: Of the rays.
         """
         self._prepare()
         sensor = self._sensor(view, lens, "multijitter")

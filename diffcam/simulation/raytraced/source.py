@@ -63,7 +63,6 @@ class RaytracedSource:
 
     Args:
         textures: Where surfaces come from: :class:`PhotoFolder` or :class:`ProceduralTextures`.
-        count: How many scenes.
         tracer: Variant of Mitsuba, see :func:`choose_variant`; scenes of different ones differ in their noise.
         size: Height and width in pixels.
         seed: Names the sequence.

@@ -47,13 +47,7 @@ METAL, GLOSSY, GLASS_BALL = 0.12, 0.5, 0.3
 
 @dataclass(frozen=True)
 class Staging:
-    """A scene to be traced.
-
-    Args:
-        parts: What is in it.
-        sky: Radiance from everywhere.
-        view: The camera's frame.
-    """
+    """A scene to be traced; radiance ``sky`` comes from everywhere."""
 
     parts: tuple[Part, ...]
     sky: float
@@ -67,7 +61,6 @@ class Stage:
     Args:
         near: Least depth of anything, metres.
         far: Depth of the backdrop, metres.
-        view: The frame.
         floor: Height of the floor, negative metres.
     """
 

@@ -24,9 +24,7 @@ def pack_photos(folder: Path, output: Path, megabytes: float, *, log: TextIO) ->
 
     Args:
         folder: Searched with its subfolders.
-        output: New folder.
         megabytes: Limit of all files together, in 10^6 bytes.
-        log: Where progress is told.
 
     Returns:
         The short side in pixels.

@@ -33,9 +33,6 @@ BACKDROP_TEXTURE = 0.4
 CELL = 8
 """Sharpness is summed over cells of this many pixels, so that any crop's sharpness is four look-ups."""
 
-_Box = tuple[int, int, int, int]
-"""Left, top, width and height."""
-
 
 class Textures(Protocol):
     """A source of surfaces, as uint8 (height, width, 3), that can be sent to a worker and told apart in a manifest."""
@@ -52,10 +49,7 @@ class Textures(Protocol):
 
 @dataclass(frozen=True)
 class _Photo:
-    """A decoded photo, the running sums of its local sharpness, and how well it serves as a backdrop.
-
-    That is the sharpness of its least sharp region, or 0 where most of it has no texture that a blur would show.
-    """
+    """A decoded photo, running sums of its local sharpness, and the least of it, 0 where most is without texture."""
 
     image: Image.Image
     sums: np.ndarray
@@ -75,14 +69,14 @@ class _Photo:
         """Photo pixels a pixel of the largest crop of this shape."""
         return min(self.image.width / width, self.image.height / height)
 
-    def draw_box(self, draws: Draws, height: int, width: int, scale: float) -> _Box:
-        """A place for a crop."""
+    def draw_box(self, draws: Draws, height: int, width: int, scale: float) -> tuple[int, int, int, int]:
+        """A place for a crop: left, top, width and height."""
         box_width = max(1, min(self.image.width, round(width * scale)))
         box_height = max(1, min(self.image.height, round(height * scale)))
         left, top = draws.integer(0, self.image.width - box_width), draws.integer(0, self.image.height - box_height)
         return left, top, box_width, box_height
 
-    def cut(self, draws: Draws, place: _Box, height: int, width: int) -> np.ndarray:
+    def cut(self, draws: Draws, place: tuple[int, int, int, int], height: int, width: int) -> np.ndarray:
         """The crop at a place, brought to a size, every other one mirrored."""
         left, top, box_width, box_height = place
         box = (left, top, left + box_width, top + box_height)
