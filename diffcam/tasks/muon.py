@@ -20,11 +20,16 @@ class Muon(torch.optim.Optimizer):
     2025), so that one learning rate serves both.
 
     Args:
-        params: Names and parameters.
-        lr: Learning rate.
         momentum: Of matrices; Nesterov's.
         betas: Of AdamW.
         weight_decay: Decoupled, for all.
+
+    Examples:
+        >>> weight = torch.nn.Parameter(torch.zeros(2, 2))
+        >>> weight.grad = torch.tensor([[8.0, 0.0], [0.0, 1.0]])
+        >>> Muon([("transformer_blocks.0.weight", weight)], lr=1.0).step()
+        >>> weight.detach().diagonal().round(decimals=1)  # equal steps, though one gradient is eight times the other
+        tensor([-0.2000, -0.2000])
     """
 
     def __init__(

@@ -49,7 +49,6 @@ class RefocusTask(lightning.LightningModule):
     """Trains and runs a refocusing model.
 
     Args:
-        model: The network.
         training: What is trained and how it starts; default: every weight, from a fresh draw.
         optimizer: From named parameters to an optimizer.
         scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
@@ -69,6 +68,13 @@ class RefocusTask(lightning.LightningModule):
     Raises:
         ValueError: If a number is out of range.
         DiffcamError: If the weights cannot be had or do not fit.
+
+    Examples:
+        >>> task = RefocusTask(diffcam.models.embedded_model(width=32, short_side=64), stacking_weight=0.1)
+        >>> data = diffcam.data.RefocusDataModule(val=["data_shards/val-ai-*.tar"], resolution=64, num_workers=0)
+        >>> errors = lightning.Trainer(logger=False, enable_progress_bar=False).validate(task, data, verbose=False)[0]
+        >>> errors["val/mae"] < errors["val/mae_copy"]  # untrained, it is a lens model, which beats copying the photo
+        True
     """
 
     strict_loading = False  # checkpoints hold what is trained; on_load_checkpoint asserts that this is all there

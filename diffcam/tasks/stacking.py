@@ -20,6 +20,11 @@ class StackingConstraint:
 
     Raises:
         ValueError: If ``cell`` is not positive.
+
+    Examples:
+        >>> errors = torch.tensor([1.0, -1.0]).reshape(2, 1, 1, 1, 1).expand(2, 1, 3, 8, 8)
+        >>> StackingConstraint()(torch.full((2, 1, 1, 8, 8), 0.5), torch.zeros(2, 1, 3, 8, 8), errors)  # cancels
+        tensor(0.)
     """
 
     def __init__(self, cell: int = 1) -> None:
@@ -51,6 +56,11 @@ class SharpnessWeighting(StackingConstraint):
     """The control: the same masks weigh each branch's own error, ``sum_i || m_i e_i ||^2``, no product of two branches.
 
     What training gains from the constraint beyond this, it gains from the constraint.
+
+    Examples:
+        >>> errors = torch.tensor([1.0, -1.0]).reshape(2, 1, 1, 1, 1).expand(2, 1, 3, 8, 8)
+        >>> SharpnessWeighting()(torch.full((2, 1, 1, 8, 8), 0.5), torch.zeros(2, 1, 3, 8, 8), errors)  # both count
+        tensor(0.5000)
     """
 
     def __call__(self, masks_nB1HW: Tensor, targets_nBCHW: Tensor, predictions_nBCHW: Tensor) -> Tensor:
