@@ -55,15 +55,10 @@ ROUNDING = 20 * sum(weight**2 for weight in LUMINANCE_WEIGHTS) / 12 / 255**2
 
 
 def blurred_copies(image_HW: Tensor, radii: tuple[float, ...], gamma: float) -> Tensor:
-    """A channel blurred by one radius everywhere, for each of some radii: ``(K, H, W)``.
+    """A channel blurred by one radius everywhere, for each of some radii in pixels: ``(K, H, W)``.
 
     The classical renderer's disc and its border (weights of sources outside are missing, not zero), as a Fourier
-    product: exact for a constant radius.
-
-    Args:
-        image_HW: Display values in [0, 1].
-        radii: K radii in pixels.
-        gamma: Light is ``image ** gamma``.
+    product: exact for a constant radius. Light is ``image ** gamma``.
     """
     height, width = image_HW.shape
     spectra_K, weight_KHW = _discs(radii, height, width, image_HW.device)
@@ -102,6 +97,11 @@ class BlurRadiusError(SampleMetric):
 
     Args:
         gamma: Of the light in which blur is an average; the benchmark renderer's.
+
+    Examples:
+        >>> sharp = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+        >>> BlurRadiusError().score(sharp, sharp, torch.full((1, 1, 256, 256), 4.0))  # not blurred at all
+        tensor([8.])
     """
 
     column, label, higher_is_better, digits = "blur_error", "Blur error", False, 2
@@ -155,6 +155,13 @@ class FocusHit(SampleMetric):
     Sharpness is how much of the all-in-focus image's Laplacian energy an area of the output keeps, less what rounding
     adds. The region at the point is what its tile holds in focus, so that nothing behind an edge counts for it. It must
     stand out (:data:`LEAD`) from every textured tile that the camera asks to blur by two pixels or more.
+
+    Examples:
+        >>> sharp = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+        >>> asked = torch.tensor([0.0, 4.0]).repeat_interleave(128).expand(1, 1, 256, 256)  # the left half in focus
+        >>> cameras = CameraBatch.from_cameras([diffcam.Camera((0.25, 0.5), 8)])
+        >>> FocusHit().score(torch.where(asked > 0, disc_blur(sharp, 4.0), sharp), sharp, asked, cameras)
+        tensor([1.])
     """
 
     column, label, higher_is_better, digits = "focus_hit", "Focus hit", True, 2

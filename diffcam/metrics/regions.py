@@ -41,7 +41,13 @@ def masked_mean(values_BCHW: Tensor, region_B1HW: Tensor) -> Tensor:
 
 
 class InFocusPSNR(SampleMetric):
-    """PSNR in dB over the pixels where the camera asks for a blur radius under one pixel."""
+    """PSNR in dB over the pixels where the camera asks for a blur radius under one pixel.
+
+    Examples:
+        >>> prediction, radius = torch.tensor([0.1, 0.5]).expand(1, 3, 1, 2), torch.tensor([[[[0.0, 5.0]]]])
+        >>> InFocusPSNR().score(prediction, torch.zeros(1, 3, 1, 2), radius)  # the error of 0.1 alone
+        tensor([20.])
+    """
 
     column, label, higher_is_better, digits = "psnr_in_focus", "PSNR in focus", True, 2
     inputs = ("prediction", "target", "asked_radius")
@@ -79,7 +85,13 @@ class OutOfFocusSSIM(InFocusSSIM):
 
 
 class Identity(SampleMetric):
-    """Mean absolute error where nothing should change: where the ground truth shows what the reference shows."""
+    """Mean absolute error where nothing should change: where the ground truth shows what the reference shows.
+
+    Examples:
+        >>> target = torch.tensor([0.0, 1.0]).repeat_interleave(16).expand(1, 3, 16, 32)
+        >>> Identity().score(torch.full_like(target, 0.25), target, reference_B3HW=torch.zeros_like(target))
+        tensor([0.2500])
+    """
 
     column, label, higher_is_better = "identity", "Identity", False
     inputs = ("prediction", "target", "reference")

@@ -37,9 +37,7 @@ class Row(NamedTuple):
 
     Args:
         sample: Number of the sample in the benchmark.
-        scene, subtask, source: Where the sample comes from.
-        bokeh: Level asked for.
-        focus: Focus point asked for, fractions of width and height.
+        bokeh, focus: Level and point asked for, the point in fractions of width and height.
         scores: Number of each column; NaN where the metric is not defined on the sample.
     """
 
@@ -69,9 +67,6 @@ class Comparison:
     """A batch of one target a sample beside a method's outputs for it: what metrics take, by name.
 
     All pictures are rounded to 8 bits, so that what was saved and what is in memory score alike.
-
-    Args:
-        outputs_B3HW: The outputs, display values.
     """
 
     batch: RefocusBatch
@@ -130,14 +125,19 @@ class Scores(Metric):
 
     The state is the rows as lines of JSON in tensors of bytes, so that torchmetrics can gather them from all processes.
 
-    Args:
-        metrics: What is computed, each with its own ``column``.
-
     Attributes:
         missing: Column to reason, of the metrics whose weights cannot be had.
 
     Raises:
         ValueError: If two metrics have one column.
+
+    Examples:
+        >>> data = diffcam.data.RefocusDataModule(test=["data_shards/heldout-ai-*.tar"], resolution=64, num_workers=0)
+        >>> data.setup("test")
+        >>> scores, batch = Scores([diffcam.metrics.MAE()]), next(iter(data.test_dataloader()))
+        >>> scores.update("copy", batch, batch.reference)
+        >>> [(row.subtask, round(row.scores["mae"], 3)) for row in scores.compute()][4:6]
+        [('add_bokeh', 0.014), ('add_bokeh', 0.017)]
     """
 
     full_state_update = False
@@ -221,6 +221,12 @@ def read_rows(path: Path) -> list[Row]:
 
     Raises:
         DiffcamError: If the file is not such a table.
+
+    Examples:
+        >>> row = Row("copy", 0, "toy/000000", "refocus", "camera", 8.0, (0.25, 0.5), {"mae": 0.125})
+        >>> write_rows(Path("rows.csv"), [row])
+        >>> read_rows(Path("rows.csv"))[0].scores
+        {'mae': 0.125}
     """
     with open(path, newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)

@@ -24,12 +24,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its bootstrap interval; NaN where there is nothing to average.
-
-    Args:
-        low, high: Ends of the 95 % interval.
-        scenes: How many scenes it rests on.
-    """
+    """A mean, the ends of its 95 % bootstrap interval, and how many scenes it rests on; NaN where there are none."""
 
     value: float
     low: float
@@ -41,6 +36,11 @@ def estimate(rows: Sequence[Row], metric: SampleMetric, seed: int = 0) -> Estima
     """Mean of a metric over rows, its interval from resampling whole scenes.
 
     Samples of one scene share its image, so scenes, not samples, are what is drawn again.
+
+    Examples:
+        >>> rows = [Row("copy", n, f"s/{n}", "refocus", "camera", 8.0, (0.5, 0.5), {"mae": n / 8}) for n in range(5)]
+        >>> estimate(rows, diffcam.metrics.MAE())
+        Estimate(value=0.25, low=0.1, high=0.4, scenes=5)
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -87,11 +87,7 @@ def format_missing(label: str, reason: str) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text cells.
-
-    Args:
-        rows: Cells, one tuple a row, as long as the header.
-        notes: Lines printed underneath.
+    """A table of text cells; rows are as long as the header, and notes stand underneath.
 
     Examples:
         >>> print(Table("PSNR in dB", ("method", "sub-task", "PSNR"), (("copy", "refocus", "24.1"),)).text())
@@ -158,7 +154,11 @@ def subtask_table(
 
     Args:
         missing: Reasons of the metrics that could not be computed, by column.
-        interval: Whether to print bootstrap intervals.
+
+    Examples:
+        >>> rows = [Row("copy", n, f"s/{n}", "refocus", "camera", 8.0, (0.5, 0.5), {"mae": n / 8}) for n in range(5)]
+        >>> subtask_table(rows, [diffcam.metrics.MAE()], missing={}, title="Toy").rows
+        (('refocus', 'copy', '5', '0.250'), ('all', 'copy', '5', '0.250'))
     """
     methods = list(dict.fromkeys(row.method for row in rows))
     present = [name for name in SUBTASKS if any(row.subtask == name for row in rows)]
