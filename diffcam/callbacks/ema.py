@@ -24,6 +24,13 @@ class EMA(Callback):
 
     Raises:
         ValueError: If the decay is outside [0, 1).
+
+    Examples:
+        >>> from lightning.pytorch.demos.boring_classes import BoringModel
+        >>> module, ema = BoringModel(), EMA()
+        >>> Trainer(max_steps=3, callbacks=[ema], barebones=True).fit(module)
+        >>> ema.step, torch.equal(ema.average["layer.weight"], module.layer.weight)  # it lags behind
+        (3, False)
     """
 
     def __init__(self, decay: float = 0.999) -> None:

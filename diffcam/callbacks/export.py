@@ -21,6 +21,13 @@ class ModelExport(Callback):
     Args:
         folder: Where to; None: ``export`` in the run's log folder.
         base: Hub name or folder of the frozen base, written into an adapter's settings; empty: where it came from.
+
+    Examples:
+        >>> task = RefocusTask(diffcam.models.embedded_model(width=32, short_side=64), steps=4)
+        >>> data = diffcam.data.RefocusDataModule(train=["data_shards/train-ai-*.tar"], resolution=64, num_workers=0)
+        >>> Trainer(max_steps=1, callbacks=[ModelExport("export")], barebones=True).fit(task, data)
+        >>> diffcam.RefocusPipeline.from_pretrained("export").settings.steps
+        4
     """
 
     def __init__(self, folder: str | None = None, base: str = "") -> None:

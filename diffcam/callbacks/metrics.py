@@ -40,6 +40,15 @@ class MetricsTable(Callback):
         validation_metrics: Numbers logged in validation; None takes MAE and PSNR, which need no network.
         controls: Whether a test also scores the reference (``copy``) and the target (``ground truth``) as outputs.
         intervals: Whether the table prints bootstrap intervals.
+
+    Examples:
+        >>> task = diffcam.tasks.RefocusTask(diffcam.models.embedded_model(width=32, short_side=64), steps=1)
+        >>> data = diffcam.data.RefocusDataModule(test=["data_shards/heldout-ai-*.tar"], resolution=64, num_workers=0)
+        >>> Trainer(barebones=True, callbacks=[MetricsTable([MAE()])]).test(task, data)  # doctest: +ELLIPSIS
+        <BLANKLINE>
+        Test on 2 scenes...
+        all           copy               20  0.009
+        ...
     """
 
     def __init__(

@@ -24,6 +24,13 @@ class SampleGrid(Callback):
     Args:
         rows: Samples shown.
         folder: Where to; None: ``samples`` in the run's log folder.
+
+    Examples:
+        >>> task = diffcam.tasks.RefocusTask(diffcam.models.embedded_model(width=32, short_side=64), steps=1)
+        >>> data = diffcam.data.RefocusDataModule(val=["data_shards/val-ai-*.tar"], resolution=64, num_workers=0)
+        >>> _ = Trainer(barebones=True, callbacks=[SampleGrid(rows=3)]).validate(task, data, verbose=False)
+        >>> diffcam.photo.open_photo("samples/step-000000.png").size  # four pictures across, three samples down
+        (256, 192)
     """
 
     def __init__(self, rows: int = 4, folder: str | None = None) -> None:
