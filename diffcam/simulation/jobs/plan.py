@@ -24,6 +24,12 @@ class ShardPlan:
     Args:
         folder: Where they lie; made if it is missing.
         scenes_per_shard: None: as many as have about :data:`IMAGES_PER_SHARD` pictures.
+
+    Examples:
+        >>> source = diffcam.simulation.SourceOptions(source="procedural", scenes=4, size=(64, 96)).open(print)
+        >>> plan = ShardPlan(Path("shards"), "toy", source=source, rendering=Rendering(variants=2), scenes_per_shard=3)
+        >>> plan.make(diffcam.simulation.LocalEngine(1), log=open("log.txt", "w")).summary()
+        'shards/toy.json: 4 scenes, 12 pictures, 0.1 MB in 2 shards'
     """
 
     folder: Path

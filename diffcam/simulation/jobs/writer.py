@@ -33,7 +33,6 @@ class Rendering:
     Args:
         variants: Renditions of each scene, with their pictures.
         benchmark: Add the ten benchmark samples; their renditions are rendered when read.
-        image_format: Of pictures: ``jpg`` or ``png``.
         quality: Of JPEG, 1 to 100.
         attribution: Licence and authors, kept in every scene.
         mode: Of the renderer, see :func:`render_variants`.
@@ -113,10 +112,8 @@ class ShardRecord:
     """What became of a job.
 
     Args:
-        start: First scene number.
-        stop: One past the last.
+        start, stop: First scene number, and one past the last.
         scenes: Scenes in the shard; with 0, no file was written.
-        images: Pictures in the shard.
         skipped: One line for each scene that was left out.
     """
 

@@ -135,9 +135,14 @@ class LayeredSource:
     Args:
         textures: Where surfaces come from: :class:`PhotoFolder` or :class:`ProceduralTextures`.
         size: Height and width in pixels.
-        seed: Names the sequence.
         kind: ``Scene.kind``: ``photo`` for surfaces that are photos, otherwise ``ai``.
         objects: Least and most objects in a scene.
+
+    Examples:
+        >>> source = LayeredSource(diffcam.simulation.ProceduralTextures(), count=10, size=(64, 96), seed=1)
+        >>> scene = source.scene(3)
+        >>> scene.key, scene.image.shape, scene.disparity.min().item(), scene.disparity.max().item()
+        ('000003', torch.Size([3, 64, 96]), 0.0, 1.0)
     """
 
     textures: Textures

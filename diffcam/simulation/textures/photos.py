@@ -110,6 +110,13 @@ class PhotoFolder:
 
     Raises:
         ValueError: If there are no photos, or, once they are opened, one is too small.
+
+    Examples:
+        >>> from skimage.data import coffee
+        >>> Image.fromarray(coffee()).save("coffee.png")
+        >>> textures = PhotoFolder(Path(), (Path("coffee.png"),), short_side=200)
+        >>> textures.surface(Draws("example", 0), 64, 96).shape, textures.photos[0].image.size
+        ((64, 96, 3), (300, 200))
     """
 
     root: Path
