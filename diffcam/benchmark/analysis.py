@@ -26,7 +26,12 @@ def worst_samples(results: Results, baseline: Results, column: str = "mae") -> l
 
 
 def edge_distance(disparity_1HW: Tensor) -> np.ndarray:
-    """Distance of each pixel from the nearest depth edge, ``(H, W)`` pixels; infinite where there is no edge."""
+    """Distance of each pixel from the nearest depth edge, ``(H, W)`` pixels; infinite where there is no edge.
+
+    Examples:
+        >>> edge_distance(torch.tensor([[[0.0, 0.0, 0.0, 1.0, 1.0]]]))
+        array([[2., 1., 0., 0., 1.]])
+    """
     from scipy.ndimage import distance_transform_edt
 
     disparity = disparity_1HW[0].numpy()
@@ -46,7 +51,6 @@ class ErrorProfile:
     Args:
         bounds: ``(n + 1,)`` distances, pixels of a 512-pixel short side.
         errors: ``(n,)`` errors between them; NaN where no pixel lies there.
-        pixels: ``(n,)`` how many pixels there are.
     """
 
     bounds: tuple[float, ...]
@@ -66,7 +70,6 @@ def error_by_edge_distance(
     Args:
         edition: The samples; those without exact disparity are left out.
         results: By method; ``copy`` needs none.
-        subtask: Only this sub-task; None: all.
         bounds: Increasing distances, pixels of a 512-pixel short side.
     """
     sums, counts = np.zeros(len(bounds) - 1), np.zeros(len(bounds) - 1, dtype=int)

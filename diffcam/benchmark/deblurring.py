@@ -46,10 +46,12 @@ class Restoration(ABC):
 
 @dataclass(eq=False)
 class Wiener(Restoration):
-    """Wiener filter of scikit-image.
+    """Wiener filter of scikit-image; ``balance`` weighs smoothness against fidelity.
 
-    Args:
-        balance: Weight of smoothness against fidelity.
+    Examples:
+        >>> kernel = np.full((3, 3), 1 / 9)
+        >>> round(float(Wiener(balance=1e-3)(np.pad(kernel, 6), kernel)[7, 7]), 2)  # a point, blurred to 1/9
+        0.53
     """
 
     balance: float = 0.03
@@ -63,7 +65,13 @@ class Wiener(Restoration):
 
 @dataclass(eq=False)
 class RichardsonLucy(Restoration):
-    """Richardson-Lucy iterations of scikit-image."""
+    """Richardson-Lucy iterations of scikit-image.
+
+    Examples:
+        >>> kernel = np.full((3, 3), 1 / 9)
+        >>> round(float(RichardsonLucy(iterations=10)(np.pad(kernel, 6), kernel)[7, 7]), 2)  # a point, blurred to 1/9
+        0.94
+    """
 
     iterations: int = 10
 
@@ -126,7 +134,6 @@ def deconvolve(
 
     Args:
         radii_HW: Blur radius in pixels; below :data:`SHARP_RADIUS` pixels are kept.
-        step: Distance of the layers' radii in pixels.
     """
     light = display_to_linear(image_3HW, gamma).double().numpy()
     weights = np.zeros_like(radii_HW)

@@ -21,11 +21,7 @@ from diffcam.files import file_sha256
 
 @dataclass(frozen=True)
 class SceneSamples:
-    """The samples of one scene: their numbers in the edition, and their sub-tasks.
-
-    Args:
-        disparity_is_wrong: Whether methods are given a map that is not the scene's, as behind glass.
-    """
+    """The samples of one scene; ``disparity_is_wrong`` where the map that methods are given is not its own (glass)."""
 
     scene: str
     numbers: tuple[int, ...]
@@ -44,6 +40,11 @@ class Edition:
 
     Raises:
         DiffcamError: If there are no shards, no scene in them has samples, or the renderer's gamma is not the scenes'.
+
+    Examples:
+        >>> edition = Edition(["data_shards/heldout-ai-*.tar"], resolution=64)
+        >>> edition.scenes()[0].subtasks.count("add_bokeh"), edition[4].subtask, edition[4].cameras[0].bokeh
+        (4, 'add_bokeh', 15.0)
     """
 
     def __init__(
@@ -96,7 +97,6 @@ class Edition:
         return BenchmarkDataset(self.entries, (height, width), self.renderer, self.perturbation, self.seed)
 
     def __getitem__(self, number: int) -> RefocusSample:
-        """Sample of a number."""
         return self.samples[number]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -32,6 +32,13 @@ class Results:
     Attributes:
         rows: Row by sample number.
         record: What :meth:`open` was given, and what :meth:`finish` adds: missing metrics, failures, notes.
+
+    Examples:
+        >>> results = Results(Path("results/copy"))
+        >>> results.open({"edition": "toy"})
+        >>> results.add([Row("copy", 7, "toy/000000", "refocus", "camera", 8.0, (0.25, 0.5), {"mae": 0.125})])
+        >>> Results(Path("results/copy")).rows[7].scores  # kept as soon as they are added
+        {'mae': 0.125}
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +75,6 @@ class Results:
             settings: All that rows and outputs depend on: edition, method and its weights. An edition that has got
                 further shards since, behind those that it had, is a continuation: samples keep their numbers.
             force: Forget results of other settings instead of refusing.
-            facts: Further entries of the record.
 
         Raises:
             DiffcamError: If the folder holds results of other settings.
@@ -95,12 +101,7 @@ class Results:
         self.rows |= {row.sample: row for row in rows}
 
     def finish(self, missing: Mapping[str, str], failures: Mapping[int, str], **facts: Any) -> None:
-        """Write rows and record at the end of a run.
-
-        Args:
-            missing: Reasons of metrics that could not be computed, by column.
-            failures: Reasons of samples without an output, by number.
-        """
+        """Write rows and record at the end of a run, with reasons: by column for metrics, by number for samples."""
         if self.rows:
             with unfinished(self.folder / ROWS_FILE) as partial:
                 write_rows(partial, [self.rows[number] for number in sorted(self.rows)])

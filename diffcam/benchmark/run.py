@@ -26,12 +26,7 @@ Outcome = tuple[list[Row], dict[int, str]]
 
 @dataclass(eq=False)
 class SceneWorker:
-    """Makes and scores the outputs of one method, a scene at a time.
-
-    Args:
-        results: Keeps the outputs, under the method's name.
-        prepared: Whether the method is; each process prepares its own.
-    """
+    """Makes and scores the outputs of one method, a scene at a time; each process prepares its own method."""
 
     method: Method
     edition: Edition
@@ -40,11 +35,7 @@ class SceneWorker:
     prepared: bool = False
 
     def __call__(self, numbers: Sequence[int]) -> Outcome:
-        """Make (unless they are kept already) and score the outputs for some samples of one scene.
-
-        Raises:
-            NotAvailableError: If the method cannot run at all.
-        """
+        """Make (unless they are kept already) and score the outputs for some samples of one scene."""
         self.scores.reset()
         failures = {}
         for number in numbers:
@@ -92,19 +83,20 @@ def run_method(
     """Run a method on an edition and score it; what is finished already is not done again.
 
     Args:
-        name: Of the method, and of its folder.
         metrics: What is computed; rows that lack one of them are scored again.
-        folder: Folder of all results.
+        folder: Of all results; the method's own in it has its name.
         order: Place of the method in tables.
         workers: Processes, for a method that allows several.
-        force: Replace results of other settings.
         on_scene: Called with the number of samples that were scored, after each scene.
 
-    Returns:
-        The method's results; their record says what is missing and why.
-
     Raises:
-        DiffcamError: If the folder holds results of other settings.
+        DiffcamError: If the folder holds results of other settings; with ``force``, they are replaced.
+
+    Examples:
+        >>> edition = Edition(["data_shards/heldout-ai-*.tar"], resolution=64)
+        >>> results = run_method("copy", diffcam.benchmark.Copy(), edition, [diffcam.metrics.MAE()], Path("results"))
+        >>> len(results.rows), round(results.rows[4].scores["mae"], 3)
+        (20, 0.014)
     """
     results = Results(folder / name)
     weights = method.fingerprint() or results.record.get("weights", "")  # outputs stay good where weights are gone

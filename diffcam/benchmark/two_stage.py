@@ -67,10 +67,8 @@ class SingleKernel(Deblur):
 class Restormer(Deblur):
     """Restormer (Zamir et al. 2022) through spandrel, which recognises the network by its weights.
 
-    Any image-to-image restoration network that spandrel knows can stand in its place.
-
-    Args:
-        weights: State dict, ``.pth`` or ``.safetensors``.
+    Any image-to-image restoration network that spandrel knows can stand in its place; weights are a state dict,
+    ``.pth`` or ``.safetensors``.
     """
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
@@ -137,12 +135,7 @@ class DeblurOnly(Method):
 
 
 class TwoStage(DeblurOnly):
-    """Deblur first, then render the target's bokeh with the disparity map.
-
-    Args:
-        deblur: First stage.
-        renderer: Second stage; None: that of the paper's data.
-    """
+    """Deblur first, then render the target's bokeh with the disparity map; the renderer is that of the paper's data."""
 
     def __init__(self, deblur: Deblur, renderer: BokehRenderer | None = None) -> None:
         super().__init__(deblur)
