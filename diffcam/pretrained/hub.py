@@ -28,6 +28,11 @@ def local_folder(source: str, files: Sequence[str]) -> Path:
 
     Raises:
         DiffcamError: If there is no such folder or model; the message holds the reason.
+
+    Examples:
+        >>> local_folder("no such model", ["*.safetensors"])
+        Traceback (most recent call last):
+        diffcam.errors.DiffcamError: no such model: no such folder, and no name that the hub could know
     """
     if Path(source).is_dir():
         return Path(source)
@@ -52,12 +57,7 @@ def upload(folder: str, name: str, *, message: str | None, private: bool | None,
 
 
 def why_not(source: str, error: BaseException) -> str:
-    """Why a model could not be loaded and what to do, in one line.
-
-    Args:
-        source: Folder or name on the hub that it was to come from.
-        error: What the loader raised; the hub's own error may be among its causes.
-    """
+    """Why a model could not be loaded and what to do, in one line; the hub's own error may be a cause of this one."""
     reason = first_line(error)
     if Path(source).exists():
         return f"{reason}; check the folder"
