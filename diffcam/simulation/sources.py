@@ -74,6 +74,8 @@ class SourceOptions:
         variants: Lens pictures of each ray-traced scene.
         prompts: File of prompts, one a line.
         generator: Name or folder of the FLUX that makes pictures of them.
+        generator_lora: LoRA file for it.
+        device: Where networks run.
 
     Examples:
         >>> source = SourceOptions(source="procedural", scenes=4, size=(64, 96)).open(print)

@@ -20,6 +20,8 @@ class Muon(torch.optim.Optimizer):
     2025), so that one learning rate serves both.
 
     Args:
+        params: Names and parameters.
+        lr: Learning rate.
         momentum: Of matrices; Nesterov's.
         betas: Of AdamW.
         weight_decay: Decoupled, for all.

@@ -49,6 +49,7 @@ class RefocusTask(lightning.LightningModule):
     """Trains and runs a refocusing model.
 
     Args:
+        model: The network.
         training: What is trained and how it starts; default: every weight, from a fresh draw.
         optimizer: From named parameters to an optimizer.
         scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
