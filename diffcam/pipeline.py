@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffcam.camera import Camera
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, check_choice
 from diffcam.functional.flow import sampling_timesteps
 from diffcam.models.checkpoint import RefocusSettings, save_adapter, save_model
 from diffcam.models.codec import VAECodec
@@ -244,8 +244,7 @@ class RefocusPipeline:
         steps = _one_of(steps=steps, num_inference_steps=num_inference_steps)
         if source is None or camera is None:
             raise DiffcamError("a photo and a camera are needed, as in pipe(photo, Camera((0.5, 0.5), bokeh=12))")
-        if output_type not in get_args(OutputType):
-            raise DiffcamError(f"output_type {output_type!r}: must be one of {', '.join(get_args(OutputType))}")
+        check_choice("output_type", output_type, get_args(OutputType))
         if unknown := sorted(set(callback_on_step_end_tensor_inputs) - {"latents"}):
             raise DiffcamError(f"callback_on_step_end_tensor_inputs: no {unknown[0]!r} here, 'latents' alone")
         if isinstance(source, list | tuple) or (isinstance(source, np.ndarray | Tensor) and source.ndim == 4):
