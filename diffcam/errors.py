@@ -26,3 +26,8 @@ def first_line(error: BaseException) -> str:
     """What an error says, in one line of at most 200 characters."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+def refusal(error: OSError) -> str:
+    """Why the system refused, without number and path, or what else the error says where no system was asked."""
+    return error.strerror or first_line(error)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene
 from diffcam.data.shards import write_shard
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, refusal
 from diffcam.files import file_sha256
 from diffcam.functional.bokeh import PAPER_GAMMA
 from diffcam.grid import LEVELS, PLANES
@@ -160,7 +160,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
         sha256 = write_shard(job.path, scenes(), job.rendering.image_format, job.rendering.quality)
     except OSError as error:
         advice = "make room, then run again: what is done is kept"
-        raise DiffcamError(f"{job.path}: cannot be written ({error.strerror}); {advice}") from error
+        raise DiffcamError(f"{job.path}: cannot be written ({refusal(error)}); {advice}") from error
     size = job.path.stat().st_size
     if not written:
         job.path.unlink()
