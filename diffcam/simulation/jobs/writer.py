@@ -55,7 +55,7 @@ class Rendering:
 
     @property
     def images_per_scene(self) -> int:
-        """Pictures that a scene stores, the original among them."""
+        """Pictures that a scene stores, the original among them, where it brings none of its own."""
         return 1 + (len(PLANES) * len(LEVELS) if self.variants == "grid" else self.variants)
 
     def complete(self, scene: Scene, index: int) -> Scene:
@@ -142,7 +142,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
     Scenes that cannot be made are left out and named in the record.
     """
     skipped: list[str] = []
-    written: list[int] = []
+    written: list[int] = []  # pictures of each scene
 
     def scenes() -> Iterator[Scene]:
         for index in range(job.start, job.stop):
@@ -151,7 +151,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
             except DiffcamError as error:
                 skipped.append(str(error))
                 continue
-            written.append(index)
+            written.append(1 + sum(variant.image is not None for variant in scene.variants))
             yield scene
 
     for leftover in job.path.parent.glob(f".{job.path.name}.*.unfinished"):
@@ -170,7 +170,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
         start=job.start,
         stop=job.stop,
         scenes=len(written),
-        images=len(written) * job.rendering.images_per_scene,
+        images=sum(written),
         bytes=size,
         sha256=sha256,
         skipped=tuple(skipped),
