@@ -73,7 +73,6 @@ class RefocusPipeline:
         self.settings = settings
         self.name = name
         self.depth_estimator = depth_estimator
-        self._offloaded = False
         self._progress_bar: dict[str, Any] = {}
 
     @classmethod
@@ -139,7 +138,7 @@ class RefocusPipeline:
                 device = target
         if device is not None:
             device = usable_device(device)
-            if self._offloaded:
+            if self.model._offload_device is not None:
                 raise DiffcamError(f"{self.name}: its parts take turns on {self.device}; load it again to move it")
         if dtype is not None:
             usable_dtype(dtype, embedded=not self._has_adapter)
@@ -156,7 +155,6 @@ class RefocusPipeline:
         """
         named = _one_of(gpu_id=None if gpu_id is None else f"cuda:{gpu_id}", device=device)
         self.model.offload(usable_device(named or "cuda", "enable_model_cpu_offload: device"))
-        self._offloaded = True
 
     def set_progress_bar_config(self, **options: Any) -> None:
         """Options of the progress bar of a call, which are tqdm's; ``disable=True`` shows none."""
