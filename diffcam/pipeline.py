@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffcam.camera import Camera
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, check_choice
 from diffcam.functional.flow import sampling_timesteps
 from diffcam.models.checkpoint import RefocusSettings, save_adapter, save_model
 from diffcam.models.codec import VAECodec
@@ -73,7 +73,6 @@ class RefocusPipeline:
         self.settings = settings
         self.name = name
         self.depth_estimator = depth_estimator
-        self._offloaded = False
         self._progress_bar: dict[str, Any] = {}
 
     @classmethod
@@ -139,7 +138,7 @@ class RefocusPipeline:
                 device = target
         if device is not None:
             device = usable_device(device)
-            if self._offloaded:
+            if self.model._offload_device is not None:
                 raise DiffcamError(f"{self.name}: its parts take turns on {self.device}; load it again to move it")
         if dtype is not None:
             usable_dtype(dtype, embedded=not self._has_adapter)
@@ -156,7 +155,6 @@ class RefocusPipeline:
         """
         named = _one_of(gpu_id=None if gpu_id is None else f"cuda:{gpu_id}", device=device)
         self.model.offload(usable_device(named or "cuda", "enable_model_cpu_offload: device"))
-        self._offloaded = True
 
     def set_progress_bar_config(self, **options: Any) -> None:
         """Options of the progress bar of a call, which are tqdm's; ``disable=True`` shows none."""
@@ -244,8 +242,7 @@ class RefocusPipeline:
         steps = _one_of(steps=steps, num_inference_steps=num_inference_steps)
         if source is None or camera is None:
             raise DiffcamError("a photo and a camera are needed, as in pipe(photo, Camera((0.5, 0.5), bokeh=12))")
-        if output_type not in get_args(OutputType):
-            raise DiffcamError(f"output_type {output_type!r}: must be one of {', '.join(get_args(OutputType))}")
+        check_choice("output_type", output_type, get_args(OutputType))
         if unknown := sorted(set(callback_on_step_end_tensor_inputs) - {"latents"}):
             raise DiffcamError(f"callback_on_step_end_tensor_inputs: no {unknown[0]!r} here, 'latents' alone")
         if isinstance(source, list | tuple) or (isinstance(source, np.ndarray | Tensor) and source.ndim == 4):

@@ -131,7 +131,7 @@ def test_every_output_type_is_the_same_picture(pipeline: RefocusPipeline, photo:
 
 def test_what_cannot_be_asked_for_is_refused_in_one_line(pipeline: RefocusPipeline, photo: Image.Image) -> None:
     camera = Camera((0.5, 0.5), 4.0)
-    with pytest.raises(DiffcamError, match="output_type 'bogus': must be one of pil, np, pt, latent"):
+    with pytest.raises(DiffcamError, match="output_type bogus: must be one of pil, np, pt, latent"):
         pipeline(photo, camera, "none", output_type="bogus")  # type: ignore[arg-type]
     with pytest.raises(DiffcamError, match="no camera to refocus for"):
         pipeline(photo, [], "none")

@@ -54,12 +54,13 @@ def test_every_public_name_works(
 
         return check
 
+    load = RefocusPipeline.from_pretrained
     calls: dict[str, Callable[[], Any]] = {
         "components": lambda: RefocusPipeline(**pipe.components)(photo, CAMERA, "none"),
         "device": lambda: pipe.device == torch.device("cpu"),
         "dtype": lambda: pipe.dtype == torch.float32,
-        "enable_model_cpu_offload": lambda: RefocusPipeline(**pipe.components).enable_model_cpu_offload(device="cpu"),
-        "from_pretrained": lambda: RefocusPipeline.from_pretrained(model_folder),
+        "enable_model_cpu_offload": lambda: load(model_folder).enable_model_cpu_offload(device="cpu"),
+        "from_pretrained": lambda: load(model_folder),
         "fuse_lora": refuses(pipe.fuse_lora),
         "open": lambda: pipe.open(photo, "none").refocus(CAMERA),
         "push_to_hub": push,
@@ -161,6 +162,8 @@ def test_an_offloaded_pipeline_stays_where_it_is(pipe: RefocusPipeline) -> None:
     pipe.enable_model_cpu_offload(device="cpu")
     with pytest.raises(DiffcamError, match="take turns on cpu"):
         pipe.to("cpu")
+    with pytest.raises(DiffcamError, match="take turns on cpu"):
+        RefocusPipeline(**pipe.components).to("cpu")
 
 
 def test_photos_of_a_list_are_solved_each_for_itself(pipe: RefocusPipeline, photo: Image.Image) -> None:

@@ -39,7 +39,8 @@ class Edition:
         perturbation: Of the disparity that methods are given (table 6); None: exact.
 
     Raises:
-        DiffcamError: If there are no shards, no scene in them has samples, or the renderer's gamma is not the scenes'.
+        DiffcamError: If there are no shards, no scene in them has samples, a scene's record is damaged, or the
+            renderer's gamma is not the scenes'.
 
     Examples:
         >>> edition = Edition(["data_shards/heldout-ai-*.tar"], resolution=64)
@@ -62,14 +63,14 @@ class Edition:
         self.renderer = renderer or BokehRenderer()
         self.perturbation = perturbation
         self.seed = seed
+        self._records = self._read_records()
 
     @cached_property
     def entries(self) -> list[SceneEntry]:
         """The scenes that have samples, at least one."""
         return [entry for entry, _ in self._records]
 
-    @cached_property
-    def _records(self) -> list[tuple[SceneEntry, dict[str, Any]]]:
+    def _read_records(self) -> list[tuple[SceneEntry, dict[str, Any]]]:
         """The scenes that have samples, and their JSON records; no pixel is decoded."""
         entries = [entry for entry in read_index(self.shards) if entry.samples]
         if not entries:
@@ -100,15 +101,11 @@ class Edition:
         return self.samples[number]
 
     def __getstate__(self) -> dict[str, Any]:
-        # a worker reads the shards itself; open files and decoded scenes stay behind
-        return {name: value for name, value in vars(self).items() if name not in ("entries", "samples", "_records")}
+        # open files and decoded scenes stay behind
+        return {name: value for name, value in vars(self).items() if name != "samples"}
 
     def scenes(self) -> list[SceneSamples]:
-        """Scenes with the numbers and sub-tasks of their samples; no pixel is decoded.
-
-        Raises:
-            DiffcamError: If a scene's record is damaged.
-        """
+        """Scenes with the numbers and sub-tasks of their samples; no pixel is decoded."""
         found, first = [], 0
         for entry, record in self._records:
             subtasks = tuple(sample["subtask"] for sample in record["samples"])

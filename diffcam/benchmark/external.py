@@ -39,7 +39,7 @@ from torch import Tensor
 from diffcam.benchmark.methods import Method, NotAvailableError
 from diffcam.camera import focus_pixel
 from diffcam.data.batch import RefocusSample
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, refusal
 from diffcam.photo.pixels import from_picture, to_picture
 
 
@@ -126,7 +126,7 @@ class External(Method):
                 shlex.split(self.command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
             )
         except OSError as error:
-            raise NotAvailableError(f"cannot start {self._name}: {error.strerror}") from error
+            raise NotAvailableError(f"cannot start {self._name}: {refusal(error)}") from error
         finally:
             log.close()
         assert self._process.stdout is not None

@@ -18,7 +18,7 @@ from torch import Tensor
 from diffcam.benchmark.methods import Method, NotAvailableError
 from diffcam.camera import Camera
 from diffcam.data.batch import RefocusSample
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line
 from diffcam.photo.pixels import from_picture, to_picture
 
 LEDGER = "spent.jsonl"
@@ -85,7 +85,7 @@ class ImageEditing(Method):
                 "image editing needs the openai client: pip install 'diffcam[baselines]'"
             ) from error
         except openai.OpenAIError as error:
-            raise NotAvailableError(f"{str(error).splitlines()[0]}") from error
+            raise NotAvailableError(first_line(error)) from error
 
     def selects(self, number: int, subtask: str) -> bool:
         """A fixed share of the samples, whatever else is in the edition."""
@@ -116,7 +116,7 @@ class ImageEditing(Method):
                 size=f"{size[0]}x{size[1]}",
             )
         except openai.OpenAIError as error:
-            raise DiffcamError(f"the image editing API failed: {str(error).splitlines()[0]}") from error
+            raise DiffcamError(f"the image editing API failed: {first_line(error)}") from error
         with open(self._folder / LEDGER, "a", encoding="utf-8") as ledger:
             ledger.write(json.dumps({"sample": sample.index, "price": self.price}) + "\n")
         try:

@@ -24,7 +24,7 @@ class BenchmarkRendering(Rendering):
 
     Args:
         size: Side of the square; 0 keeps the scene's frame.
-        described: Store no targets.
+        described: Store no targets but lens pictures that a scene brings.
         points: Focus points and levels by photo, see :func:`read_points`; what is not there is drawn.
     """
 
@@ -35,7 +35,7 @@ class BenchmarkRendering(Rendering):
 
     @property
     def images_per_scene(self) -> int:
-        """The original and six renditions, or the original alone."""
+        """The original and six renditions, or, described, the original alone where a scene brings no pictures."""
         return 1 if self.described else 7
 
     def complete(self, scene: Scene, index: int) -> Scene:

@@ -12,7 +12,7 @@ from diffcam.benchmark.edition import Edition
 from diffcam.benchmark.methods import Method
 from diffcam.data.perturbation import DepthDropout, GaussianNoise, Perturbation, RandomMasking, RandomRectangle
 from diffcam.data.rendering import BokehRenderer
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, check_choice
 from diffcam.metrics import SampleMetric
 
 DEPTHS: dict[str, Perturbation | None] = {
@@ -44,8 +44,7 @@ class Setup:
 
     def edition(self, shards: Sequence[str] | None, resolution: int | None, depth: str) -> Edition:
         """The edition, with what the command line changes; ``depth`` is a key of :data:`DEPTHS`."""
-        if depth not in DEPTHS:
-            raise DiffcamError(f"--depth {depth}: must be one of {', '.join(DEPTHS)}")
+        check_choice("--depth", depth, DEPTHS)
         return Edition(
             shards or self.shards, self.resolution if resolution is None else resolution, self.renderer, DEPTHS[depth]
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from diffcam.benchmark.paper import TABLES
 from diffcam.benchmark.results import Results
+from diffcam.errors import check_choice
 from diffcam.grid import SUBTASKS
 from diffcam.metrics import CLIPI, CLIPIQA, LPIPS, MAE, PSNR, LVCorr, Row, SampleMetric, Table, subtask_table
 from diffcam.metrics.table import NONE, format_mean, format_missing, format_number, heading
@@ -81,6 +82,7 @@ def paper_table(number: str, results: Mapping[str, Results], interval: bool = Tr
         number: Key of :data:`diffcam.benchmark.paper.TABLES`.
         results: By method or, for tables 3 to 6, by run, see ``Quoted.run``.
     """
+    check_choice("table", number, TABLES)
     layout = TABLES[number]
     columns = [(subtask, metric()) for subtask, metric in layout.columns]
     missing = _missing(results)

@@ -15,6 +15,7 @@ from diffcam.benchmark.deblurring import EDGE_QUANTILE, Restoration, RichardsonL
 from diffcam.benchmark.methods import Method, NotAvailableError, render_target
 from diffcam.data.batch import RefocusSample
 from diffcam.data.rendering import BokehRenderer
+from diffcam.errors import first_line
 from diffcam.files import files_sha256
 from diffcam.functional.bokeh import PAPER_GAMMA
 
@@ -98,7 +99,8 @@ class Restormer(Deblur):
             state = load_file(self.weights) if safe else torch.load(self.weights, "cpu", weights_only=True)
             network = spandrel.ModelLoader(self.device).load_from_state_dict(state)
         except Exception as error:  # whatever a foreign file makes the loaders raise
-            raise NotAvailableError(f"{self.weights}: no restoration network that spandrel knows ({error})") from error
+            told = f"{self.weights}: no restoration network that spandrel knows ({first_line(error)})"
+            raise NotAvailableError(told) from error
         if not isinstance(network, spandrel.ImageModelDescriptor) or network.scale != 1:
             raise NotAvailableError(f"{self.weights}: {network.architecture.name} does not keep a picture's size")
         self._network = network.eval()

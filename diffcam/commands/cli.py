@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffcam import __version__
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, refusal
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 """Folder of the configs that come with the package; in a checkout a link to the project's own."""
@@ -127,8 +127,7 @@ def _in_words(program: str, run: Callable[[], int], mendable: tuple[type[Excepti
         print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except OSError as error:
-        told = f"{error.filename or ''}: {error.strerror}" if error.strerror or error.filename else str(error)
-        print(f"{program}: {told}", file=sys.stderr)
+        print(": ".join([program, *filter(None, [error.filename]), refusal(error)]), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)

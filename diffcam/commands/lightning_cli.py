@@ -62,7 +62,7 @@ def complaint(message: str) -> str:
     """The innermost cause in what jsonargparse says, and the keys that lead to it.
 
     A union's members complain one below the other, each followed by what is inside it, further to the right. The first
-    is the one meant; those beside it are named where it says nothing more.
+    with something inside is the one meant; where there is none, all of them are named.
     """
     keys: list[str] = []
     causes: list[str] = []
@@ -72,7 +72,7 @@ def complaint(message: str) -> str:
         indent = len(line) - len(line.lstrip())
         if text.startswith(_FRAMES):
             continue
-        if indent < depth or (indent > depth and len(causes) > 1):
+        if indent < depth:
             break
         if key := re.fullmatch(r'Parser key "(.+)":', text):
             keys.append(key[1])

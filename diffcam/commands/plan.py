@@ -68,12 +68,15 @@ def plan(command: list[str], args: argparse.Namespace) -> Iterator[str]:
     config, task, data = _instantiate(command)
     trainer, quantizations = config.trainer, (node.get("quantization") for node in _classes(config.model))
     quantization = next((bits for bits in quantizations if bits is not None), None)
-    devices = _number(trainer.devices) * _number(trainer.num_nodes)
+    asked = _number(trainer.devices)
+    devices = (asked or 1) * trainer.num_nodes
     pairs = data.global_batch or data.batch_size * devices * trainer.accumulate_grad_batches
     trained = trained_parameters(task)
     projector = count(value for name, value in trained.items() if "_projector" in name)
     adapters = count(value for name, value in trained.items() if "lora_" in name)
     base = count(value for name, value in task.model.transformer.base.named_parameters() if "lora_" not in name)
+    if asked is None:
+        yield f"trainer.devices {trainer.devices}: counted as one a node; name their number, as trainer.devices=8"
     yield f"transformer              {base:>14,} parameters"
     yield f"codec                    {count(task.model.codec.parameters()):>14,}"
     yield f"trained                  {count(trained.values()):>14,}, {adapters:,} adapters and {projector:,} camera"
@@ -154,7 +157,8 @@ def _is_a(node: Any, kind: type) -> bool:
     return isinstance(named, type) and issubclass(named, kind)
 
 
-def _number(devices: Any) -> int:
+def _number(devices: Any) -> int | None:
+    """How many devices a trainer asks for on a node; None: all that there are."""
     if isinstance(devices, list):
         return len(devices)
-    return int(devices) if str(devices).isdigit() else 1
+    return int(devices) if str(devices).isdigit() else None

@@ -13,11 +13,9 @@ from rich.progress import Progress
 from diffcam.camera import Camera, focus_fractions
 from diffcam.commands.pipeline_options import add_pipeline_arguments, load_pipeline
 from diffcam.errors import DiffcamError
+from diffcam.functional.flow import MAX_STEPS
 from diffcam.photo import WRITABLE_SUFFIXES, check_output, open_photo, save_photo
 from diffcam.photo.disparity import read_disparity
-
-MAX_STEPS = 1000
-"""Most sampling steps that are taken: more would only be a slip of the hand."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from diffcam.camera import Aperture, Camera
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line
 from diffcam.grid import SUBTASKS
 from diffcam.photo.pixels import from_picture, to_picture
 
@@ -281,7 +281,7 @@ def _open_image(name: str, members: Mapping[str, bytes]) -> Image.Image:
     except UnidentifiedImageError as error:
         raise DiffcamError(f"{name}: not a whole image (neither JPEG nor PNG)") from error
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError) as error:
-        raise DiffcamError(f"{name}: not a whole image ({' '.join(str(error).split())})") from error
+        raise DiffcamError(f"{name}: not a whole image ({first_line(error)})") from error
     return picture
 
 

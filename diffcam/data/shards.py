@@ -14,7 +14,7 @@ from webdataset.tariterators import base_plus_ext
 
 from diffcam.data.schema import IMAGE_FORMATS, Scene, decode_record, decode_scene, encode_scene
 from diffcam.data.tar import Members, walk_members
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line, refusal
 from diffcam.files import file_sha256, unfinished
 
 
@@ -194,7 +194,7 @@ def read_shard(path: str | Path) -> Iterator[Scene]:
         yield entry.read()
 
 
-def _tar_reason(error: Exception) -> str:
+def _tar_reason(error: tarfile.TarError | OSError) -> str:
     if isinstance(error, tarfile.TarError):
-        return f"not a whole tar file ({error})"
-    return f"cannot be read ({error.strerror if isinstance(error, OSError) else error})"
+        return f"not a whole tar file ({first_line(error)})"
+    return f"cannot be read ({refusal(error)})"

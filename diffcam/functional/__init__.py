@@ -21,30 +21,8 @@ from diffcam.functional.tokens import (
     unpatchify,
 )
 
-__all__ = [
-    "Frame",
-    "apply_rotary",
-    "boost_highlights",
-    "defocus_radius",
-    "downsample_masks",
-    "focus_positions",
-    "grid_positions",
-    "interpolate",
-    "laplacian",
-    "laplacian_variance",
-    "logit_normal_timesteps",
-    "luminance",
-    "patchify",
-    "render_bokeh_reference",
-    "resize",
-    "rotary_table",
-    "sampling_timesteps",
-    "sharpness_weighted_loss",
-    "shift_timesteps",
-    "stack",
-    "stack_masks",
-    "stacking_loss",
-    "unpatchify",
-    "velocity",
-    "velocity_from_clean",
-]
+__all__ = ["Frame", "apply_rotary", "boost_highlights", "defocus_radius", "downsample_masks", "focus_positions"]
+__all__ += ["grid_positions", "interpolate", "laplacian", "laplacian_variance", "logit_normal_timesteps", "luminance"]
+__all__ += ["patchify", "render_bokeh_reference", "resize", "rotary_table", "sampling_timesteps"]
+__all__ += ["sharpness_weighted_loss", "shift_timesteps", "stack", "stack_masks", "stacking_loss", "unpatchify"]
+__all__ += ["velocity", "velocity_from_clean"]

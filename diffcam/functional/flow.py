@@ -8,6 +8,9 @@ from torch import Tensor
 SMALLEST_TIMESTEP = 1e-3
 """Least timestep that a velocity is divided by, so that it stays finite near 0; chosen."""
 
+MAX_STEPS = 100
+"""Most sampling steps that command and page take: more would only be a slip of the hand; chosen."""
+
 
 def per_sample(scalar_B: Tensor, like: Tensor) -> Tensor:
     """Reshape ``(B,)`` so that it broadcasts over the trailing dimensions of ``like``."""

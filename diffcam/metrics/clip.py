@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from diffcam.errors import first_line
 from diffcam.metrics.base import MissingWeightsError, SampleMetric
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -71,8 +72,7 @@ def load_clip(architecture: str, weights: Path | None) -> Any:
         with torch.random.fork_rng(devices=[]):  # a network is drawn at random before its weights are read
             model = open_clip.create_model(architecture, pretrained=str(path), weights_only=True)
     except Exception as error:  # whatever a foreign file makes the loaders raise
-        reason = str(error).splitlines()[0]
-        raise MissingWeightsError(f"{path} holds no weights of CLIP {architecture}: {reason}") from error
+        raise MissingWeightsError(f"{path} holds no weights of CLIP {architecture}: {first_line(error)}") from error
     return model.eval().requires_grad_(False)
 
 

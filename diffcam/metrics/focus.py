@@ -128,7 +128,7 @@ class BlurRadiusError(SampleMetric):
         if self._last is None or not torch.equal(self._last[0], sharp_HW):  # consecutive samples show one scene
             self._last = sharp_HW, blurred_copies(sharp_HW, tuple(radius * unit for radius in RADII), self.gamma)
         copies_KHW = self._last[1]
-        tile = max(8, round(TILE * unit))
+        tile = tile_side(*sharp_HW.shape)
         errors_KN = F.avg_pool2d((copies_KHW - shown_HW).square()[:, None], tile).flatten(1)
         radius_N, valid_N = tile_radii(radius_1HW, tile, round(MARGIN * unit), RADIUS_SPREAD * unit)
         valid_N &= textured((copies_KHW[RADII.index(BLURRED)] - copies_KHW[0]).square(), tile)
@@ -173,7 +173,7 @@ class FocusHit(SampleMetric):
         shown, sharp = luminance(prediction_B3HW), luminance(sharp_B3HW)
         height, width = sharp.shape[-2:]
         unit = reference_scale(height, width)
-        tile = max(8, round(TILE * unit))
+        tile = tile_side(height, width)
         change = (disc_blur(sharp, BLURRED * unit) - sharp).square()
         energies = laplacian(shown).square() - ROUNDING, laplacian(sharp).square()
         samples = zip(*energies, change, radius_B1HW, cameras.focus, strict=True)
@@ -191,6 +191,11 @@ class FocusHit(SampleMetric):
                 kept_at_focus = kept_1HW[window][in_focus].mean() / sharp_1HW[window][in_focus].mean()
                 hits[number] = kept_at_focus > LEAD * (kept_N / sharp_N)[others_N].max()
         return hits
+
+
+def tile_side(height: int, width: int) -> int:
+    """Side of a tile in pixels of a picture; one that is smaller than a tile's least side of 8 is cut to its own."""
+    return min(max(8, round(TILE * reference_scale(height, width))), height, width)
 
 
 def tile_radii(radius_1HW: Tensor, tile: int, margin: int, spread: float) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffcam.errors import first_line
 from diffcam.files import file_sha256, unfinished
 from diffcam.metrics.base import MissingWeightsError, SampleMetric
 
@@ -118,7 +119,7 @@ def local_backbone(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise MissingWeightsError(f"there is no file {path}") from None
     except Exception as error:  # whatever a foreign file makes the loaders raise
-        raise MissingWeightsError(f"{path} is no AlexNet state dict of torchvision: {error}".splitlines()[0]) from error
+        raise MissingWeightsError(f"{path} is no AlexNet state dict of torchvision: {first_line(error)}") from error
 
 
 def calibrated_layers() -> dict[str, Tensor]:

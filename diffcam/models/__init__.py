@@ -11,24 +11,7 @@ from diffcam.models.refocus import RefocusModel
 from diffcam.models.restoration import DefocusRemoval
 from diffcam.models.transformer import RefocusTransformer
 
-__all__ = [
-    "Codec",
-    "DefocusRemoval",
-    "FullTraining",
-    "LatentCache",
-    "LensRefocusModel",
-    "LoRA",
-    "PatchCodec",
-    "RefocusModel",
-    "RefocusTransformer",
-    "Training",
-    "VAECodec",
-    "embedded_model",
-    "load_flux_codec",
-    "load_flux_transformer",
-    "load_model",
-    "load_preview_codec",
-    "load_restoration",
-    "token_channels",
-    "token_pixels",
-]
+__all__ = ["Codec", "DefocusRemoval", "FullTraining", "LatentCache", "LensRefocusModel", "LoRA", "PatchCodec"]
+__all__ += ["RefocusModel", "RefocusTransformer", "Training", "VAECodec", "embedded_model", "load_flux_codec"]
+__all__ += ["load_flux_transformer", "load_model", "load_preview_codec", "load_restoration", "token_channels"]
+__all__ += ["token_pixels"]

@@ -12,6 +12,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffcam.errors import check_choice
 from diffcam.models.initialisation import initialise
 from diffcam.models.latents import digest
 from diffcam.models.sharding import gathered
@@ -96,6 +97,8 @@ class LoRA:
         targets: Sequence[LoRATarget] = ("attention", "feed_forward"),
         seed: int = 0,
     ) -> None:
+        for target in targets:
+            check_choice("LoRA target", target, TARGET_PATTERNS)
         self.rank = rank
         self.alpha = alpha if alpha is not None else rank
         self.targets = tuple(targets)

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, BitsAndBytesConfig, FluxTransformer2DModel, TorchAoConfig
 from torch import nn
 
-from diffcam.errors import DiffcamError, first_line
+from diffcam.errors import DiffcamError, check_choice, first_line
 from diffcam.models.codec import VAECodec
 from diffcam.pretrained.hub import why_not
 
@@ -73,6 +73,7 @@ def load_flux_transformer(
     """
     options: dict[str, Any] = {}
     if quantization is not None:
+        check_choice("quantization", quantization, QUANTIZATIONS)
         try:
             options["quantization_config"] = QUANTIZATIONS[quantization]()
         except ImportError as error:
@@ -142,6 +143,7 @@ def _config(path: str, subfolder: str, known: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_pretrained(kind: Any, path: str, subfolder: str | None, dtype: str, **options: Any) -> Any:
+    check_choice("dtype", dtype, ("bfloat16", "float32"))
     options["subfolder"] = subfolder
     what = subfolder or "weights"
     try:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line, refusal
 from diffcam.photo.pixels import from_picture
 
 MAX_PIXELS = 120_000_000
@@ -134,7 +134,7 @@ def open_photo(source: str | os.PathLike[str] | BinaryIO, name: str | None = Non
             with path.open("rb") as stream:
                 return open_photo(stream, name or path.name)
         except OSError as error:
-            raise DiffcamError(f"{path}: cannot be opened ({error.strerror}); check the photo's path") from None
+            raise DiffcamError(f"{path}: cannot be opened ({refusal(error)}); check the photo's path") from None
     name = name or "photo"
     if not source.read(1):
         raise DiffcamError(f"{name}: the file is empty; choose another photo")
@@ -151,7 +151,7 @@ def open_photo(source: str | os.PathLike[str] | BinaryIO, name: str | None = Non
     except UnidentifiedImageError:
         raise DiffcamError(f"{name}: not an image that can be read; choose a JPEG, PNG, TIFF or WebP file") from None
     except Exception as error:  # a damaged file can make a decoder raise anything
-        raise DiffcamError(f"{name}: the image is damaged ({error}); choose an intact copy") from error
+        raise DiffcamError(f"{name}: the image is damaged ({first_line(error)}); choose an intact copy") from error
 
 
 def _split(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None, str | None]:

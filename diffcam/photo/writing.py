@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, first_line, refusal
 from diffcam.files import unfinished
 from diffcam.photo.pixels import to_picture
 from diffcam.photo.reading import XMP_TAG, Photo
@@ -91,7 +91,7 @@ def save_photo(
             partial.write_bytes(data)
             check_output(path, like, force)  # another program may have written it meanwhile
     except OSError as error:
-        raise DiffcamError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+        raise DiffcamError(f"{path}: cannot be written ({refusal(error)}); choose another place") from error
     return path
 
 
@@ -137,5 +137,5 @@ def encode_photo(
     try:
         result.save(stream, icc_profile=like.icc_profile, **options)
     except (OSError, ValueError) as error:  # such as a picture wider than the format can be
-        raise DiffcamError(f"{like.name}: cannot be written as {suffix} ({error}); write a .png") from error
+        raise DiffcamError(f"{like.name}: cannot be written as {suffix} ({first_line(error)}); write a .png") from error
     return stream.getvalue()

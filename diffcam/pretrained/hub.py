@@ -62,7 +62,7 @@ def why_not(source: str, error: BaseException) -> str:
     if Path(source).exists():
         return f"{reason}; check the folder"
     cause: BaseException | None = error
-    while cause is not None:  # the first cause that is an error of the hub says most
+    while cause is not None:  # the innermost error of the hub says most: "not in the cache" may wrap its refusal
         reason = _hub_reason(cause) or reason
         cause = cause.__cause__ or cause.__context__
     return reason

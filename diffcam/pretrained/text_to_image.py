@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, check_choice
 from diffcam.pretrained.hub import why_not
 
 
@@ -38,6 +38,7 @@ class FluxPhotographer:
     def _pipeline(self) -> Any:
         from diffusers import FluxPipeline
 
+        check_choice("dtype", self.dtype, ("bfloat16", "float16", "float32"))
         try:
             dtype = getattr(torch, self.dtype)
             pipeline = FluxPipeline.from_pretrained(self.model, torch_dtype=dtype, use_safetensors=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from diffcam.data.schema import Scene
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, check_choice
 from diffcam.simulation.draws import Draws
 from diffcam.simulation.layered.scenes import LayeredSource
 from diffcam.simulation.photographed.all_in_focus import DEFAULT_THRESHOLD
@@ -106,6 +106,7 @@ class SourceOptions:
         Raises:
             DiffcamError: If an option that it needs is missing or does not fit.
         """
+        check_choice("source", self.source, SOURCES)
         return SOURCES[self.source](self, report)
 
     def photo_folder(self) -> Path:

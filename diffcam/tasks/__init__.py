@@ -7,13 +7,5 @@ from diffcam.tasks.sharding import ShardedStrategy
 from diffcam.tasks.stacking import SharpnessWeighting, StackingConstraint
 from diffcam.tasks.stopping import StoppingTask
 
-__all__ = [
-    "DefocusTask",
-    "Losses",
-    "Muon",
-    "RefocusTask",
-    "ShardedStrategy",
-    "SharpnessWeighting",
-    "StackingConstraint",
-    "StoppingTask",
-]
+__all__ = ["DefocusTask", "Losses", "Muon", "RefocusTask", "ShardedStrategy", "SharpnessWeighting"]
+__all__ += ["StackingConstraint", "StoppingTask"]

@@ -15,9 +15,8 @@ from PIL import Image
 
 from diffcam.camera import Camera
 from diffcam.errors import DiffcamError
+from diffcam.functional.flow import MAX_STEPS
 from diffcam.ui.desk import PhotoDesk, preview
-
-MAX_STEPS = 100
 
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),

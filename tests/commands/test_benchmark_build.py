@@ -6,7 +6,11 @@ import argparse
 import hashlib
 import json
 import re
+import tarfile
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ import torch
 from PIL import Image
 from skimage import data
 
-from diffcam.benchmark import Copy, DepthRenderer, Edition, run_method
+from diffcam.benchmark import DepthRenderer, Edition
 from diffcam.benchmark.glass import add_pane
 from diffcam.benchmark.scenes import BenchmarkRendering, read_points
 from diffcam.benchmark.setup import read_setup
@@ -22,7 +26,7 @@ from diffcam.commands.benchmark import DEFAULT_SETUP
 from diffcam.commands.benchmark_build import add_build_arguments, build
 from diffcam.data import BokehRenderer, Scene, read_shard
 from diffcam.errors import DiffcamError
-from diffcam.metrics import MAE
+from diffcam.simulation.jobs.writer import ShardJob, make_shard
 from diffcam.simulation.variants import draw_benchmark_samples
 
 
@@ -105,10 +109,11 @@ def test_stored_targets_are_those_that_are_rendered(photos, tmp_path) -> None:
 def test_an_edition_of_another_gamma_is_refused(photos, tmp_path, targets) -> None:
     """Stored targets would be compared with renderings of another light, described ones made in it."""
     run_build(photos, tmp_path, "--gamma", "4", *targets)
-    edition = Edition([str(tmp_path / "*.tar")], 96, BokehRenderer(gamma=2.2))
     reason = "benchmark-camera-000000/000000: made with gamma 4.0, but the renderer has 2.2: set gamma to 4.0"
     with pytest.raises(DiffcamError, match=re.escape(reason)):
-        run_method("copy", Copy(), edition, [MAE()], tmp_path / "results")
+        Edition([str(tmp_path / "*.tar")], 96, BokehRenderer(gamma=2.2))
+    with pytest.raises(DiffcamError, match=r"absent-\*\.tar"):
+        Edition([str(tmp_path / "absent-*.tar")])
     assert len(Edition([str(tmp_path / "*.tar")], 96, BokehRenderer(gamma=4.0)).scenes()) == 3
 
 
@@ -125,6 +130,23 @@ def test_lens_pictures_are_of_a_displays_gamma() -> None:
         torch.Generator().manual_seed(0),
     )
     assert BenchmarkRendering(gamma=4.0, size=0).complete(scene, 0).metadata["gamma"] == 2.2
+
+
+@pytest.mark.parametrize(
+    ("brought", "described", "pictures"), [(6, True, 7), (6, False, 7), (0, True, 1), (0, False, 7)]
+)
+def test_the_pictures_of_a_shard_are_counted(tmp_path, brought: int, described: bool, pictures: int) -> None:
+    """Those that a scene brings are kept, whatever is stored of others."""
+    image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    scene = Scene("0", image, torch.linspace(0, 1, 256).view(1, 16, 16), "raytraced", "photo")
+    drawn = draw_benchmark_samples(scene, torch.Generator().manual_seed(0)).variants
+    scene = replace(scene, variants=tuple(replace(variant, image=image) for variant in drawn[:brought]))
+    rendering = BenchmarkRendering(size=0, described=described, image_format="png")
+    source: Any = SimpleNamespace(scene=lambda index: scene)
+    record = make_shard(ShardJob(tmp_path / "a.tar", source, rendering, start=0, stop=1))
+    with tarfile.open(tmp_path / "a.tar") as shard:
+        stored = sum(name.endswith(".png") and "disparity" not in name for name in shard.getnames())
+    assert record.images == stored == pictures
 
 
 def test_points_by_hand(photos, tmp_path) -> None:

@@ -136,6 +136,7 @@ def test_one_pixel_is_refocused(tmp_path: Path, model_folder: Path) -> None:
         (["--focus", "0.5,0.5", "--bokeh", "99"], "bokeh must lie in"),
         (["--focus", "0.5,0.5", "--bokeh", "nan"], "bokeh must lie in"),
         (["--focus", "0.5,0.5", "--bokeh", "5", "--steps", "0"], "--steps 0"),
+        (["--focus", "0.5,0.5", "--bokeh", "5", "--steps", "101"], "--steps 101: must lie in 1 to 100"),
         (["--focus", "0.5,0.5", "--bokeh", "5", "--depth", "none.png"], "none.png"),
         (["--focus", "0.5,0.5", "--bokeh", "5", "--output", "out.bmp"], "cannot write this format"),
         (["--focus", "0.5,0.5", "--bokeh", "5", "--model", "no-such-model"], "no such model"),

@@ -113,6 +113,16 @@ def test_focus_is_judged_by_what_is_in_focus(photo, disparity) -> None:
     assert float(FocusHit().score(render(photo, disparity, 0.25, 16.0), photo, radius, cameras)) == 1
 
 
+@pytest.mark.parametrize(("height", "width"), [(5, 40), (40, 5), (7, 7), (1, 1)])
+def test_a_picture_smaller_than_a_tile_says_nothing(photo, height, width) -> None:
+    """A blur of two pixels of 512 is less than it can show: no tile of it is textured."""
+    sharp, far = photo[..., :height, 100 : 100 + width], torch.zeros(1, 1, height, width)
+    far[..., height // 2 :, width // 2 :] = 1
+    radius, cameras = asked(far, (0.05, 0.05), 60.0)
+    assert math.isnan(float(FocusHit().score(sharp, sharp, radius, cameras)))
+    assert math.isnan(float(BlurRadiusError().score(sharp, sharp, radius)))
+
+
 def test_rounding_adds_this_energy() -> None:
     picture = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     error = (picture * 255).round() / 255 - picture

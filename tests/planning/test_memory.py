@@ -290,6 +290,19 @@ def test_the_plan_of_the_embedded_model(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 @pytest.mark.parametrize(
+    ("devices", "counted", "said"), [("auto", 1, True), ("-1", 1, True), ("2", 2, False), ("[0,1,3]", 3, False)]
+)
+def test_devices_whose_number_is_not_known_are_said_to_count_as_one(
+    devices: str, counted: int, said: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert run_diffcam(["plan", "--config", "tests/small.yaml", f"trainer.devices={devices}"]) == 0
+    printed = capsys.readouterr().out
+    assert f"steps on {counted} a100 at 40%" in printed
+    assert (f"trainer.devices {devices}: counted as one a node; name their number" in printed) == said
+
+
+@pytest.mark.parametrize(
     ("callback", "strategy", "known"),
     [
         (

@@ -9,11 +9,14 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
 from diffcam.errors import DiffcamError
 from diffcam.models import load_flux_transformer
+from diffcam.pretrained.hub import why_not
 
 ASK = """
 import torch
@@ -76,6 +79,16 @@ def test_every_loader_distinguishes_gated_and_absent_models(hub: str, tmp_path: 
     for line in said[10:]:
         assert "someone/forbidden" in line
         assert "the hub answers: 403 Forbidden: enable gated access" in line
+
+
+def test_the_innermost_error_of_the_hub_decides() -> None:
+    """As the hub's client raises them: what is not in the cache could not be had because a licence is not accepted."""
+    refused = GatedRepoError("gated", response=MagicMock())
+    missing, told = LocalEntryNotFoundError("not in the cache"), OSError("no file config.json")
+    told.__cause__, missing.__cause__ = missing, refused
+    assert why_not("someone/gated", told).startswith("accept its licence")
+    missing.__cause__ = None
+    assert "the hub cannot be reached" in why_not("someone/gated", told)
 
 
 def test_unreachable_hub_is_reported() -> None:

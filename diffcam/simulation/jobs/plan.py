@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TextIO
 
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, refusal
 from diffcam.simulation.jobs.engines import Engine
 from diffcam.simulation.jobs.manifest import Manifest
 from diffcam.simulation.jobs.progress import RunProgress
@@ -55,7 +55,7 @@ class ShardPlan:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DiffcamError(f"--output {self.folder}: cannot be made ({error.strerror}); choose another") from error
+            raise DiffcamError(f"--output {self.folder}: cannot be made ({refusal(error)}); choose another") from error
         manifest = Manifest.open(self.folder / f"{self.name}.json", settings, force=force, verify=verify)
         total, jobs = len(self.source), []
         for number, start in enumerate(range(0, total, step)):

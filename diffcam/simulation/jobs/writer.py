@@ -11,7 +11,7 @@ from typing import Any, Literal
 from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene
 from diffcam.data.shards import write_shard
-from diffcam.errors import DiffcamError
+from diffcam.errors import DiffcamError, refusal
 from diffcam.files import file_sha256
 from diffcam.functional.bokeh import PAPER_GAMMA
 from diffcam.grid import LEVELS, PLANES
@@ -54,7 +54,7 @@ class Rendering:
 
     @property
     def images_per_scene(self) -> int:
-        """Pictures that a scene stores, the original among them."""
+        """Pictures that a scene stores, the original among them, where it brings none of its own."""
         return 1 + (len(PLANES) * len(LEVELS) if self.variants == "grid" else self.variants)
 
     def complete(self, scene: Scene, index: int) -> Scene:
@@ -139,7 +139,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
     Scenes that cannot be made are left out and named in the record.
     """
     skipped: list[str] = []
-    written: list[int] = []
+    written: list[int] = []  # pictures of each scene
 
     def scenes() -> Iterator[Scene]:
         for index in range(job.start, job.stop):
@@ -148,7 +148,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
             except DiffcamError as error:
                 skipped.append(str(error))
                 continue
-            written.append(index)
+            written.append(1 + sum(variant.image is not None for variant in scene.variants))
             yield scene
 
     for leftover in job.path.parent.glob(f".{job.path.name}.*.unfinished"):
@@ -157,7 +157,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
         sha256 = write_shard(job.path, scenes(), job.rendering.image_format, job.rendering.quality)
     except OSError as error:
         advice = "make room, then run again: what is done is kept"
-        raise DiffcamError(f"{job.path}: cannot be written ({error.strerror}); {advice}") from error
+        raise DiffcamError(f"{job.path}: cannot be written ({refusal(error)}); {advice}") from error
     size = job.path.stat().st_size
     if not written:
         job.path.unlink()
@@ -167,7 +167,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
         start=job.start,
         stop=job.stop,
         scenes=len(written),
-        images=len(written) * job.rendering.images_per_scene,
+        images=sum(written),
         bytes=size,
         sha256=sha256,
         skipped=tuple(skipped),
