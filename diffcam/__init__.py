@@ -15,26 +15,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-__all__ = [
-    "Aperture",
-    "Camera",
-    "DiffcamError",
-    "PhotoSession",
-    "RefocusPipeline",
-    "ThinLens",
-    "__version__",
-    "render_bokeh",
-]
+__all__ = ["Aperture", "Camera", "DiffcamError", "PhotoSession", "RefocusPipeline", "ThinLens"]
+__all__ += ["__version__", "render_bokeh"]
 
-_LAZY = {
-    "PhotoSession": "diffcam.session",
-    "RefocusPipeline": "diffcam.pipeline",
-    "render_bokeh": "diffcam.kernels",
-}
+_LAZY = {"PhotoSession": "session", "RefocusPipeline": "pipeline", "render_bokeh": "kernels"}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is heavy when it is first asked for."""
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        return getattr(importlib.import_module(f"diffcam.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'diffcam' has no attribute {name!r}")

@@ -119,7 +119,10 @@ def _entry(name: str, offered: Callable[..., Any]) -> Iterator[str]:
     described: dict[str, str] = {}
     for owner in reversed(offered.__mro__ if inspect.isclass(offered) else (offered,)):
         for field in docstring_parser.parse(owner.__doc__ or "", docstring_parser.DocstringStyle.GOOGLE).params:
-            described[field.arg_name] = field.description or ""
+            said = field.description or ""
+            for argument in field.arg_name.split(", "):
+                if argument not in described or not said.startswith("See "):
+                    described[argument] = said
     fields = inspect.signature(offered).parameters if _hints(offered) else {}  # object's own constructor has none
     for field in fields.values():
         if field.name not in described:

@@ -46,7 +46,10 @@ class Restoration(ABC):
 
 @dataclass(eq=False)
 class Wiener(Restoration):
-    """Wiener filter of scikit-image; ``balance`` weighs smoothness against fidelity.
+    """Wiener filter of scikit-image.
+
+    Args:
+        balance: Weight of smoothness against fidelity.
 
     Examples:
         >>> kernel = np.full((3, 3), 1 / 9)
@@ -66,6 +69,9 @@ class Wiener(Restoration):
 @dataclass(eq=False)
 class RichardsonLucy(Restoration):
     """Richardson-Lucy iterations of scikit-image.
+
+    Args:
+        iterations: How many.
 
     Examples:
         >>> kernel = np.full((3, 3), 1 / 9)

@@ -39,6 +39,7 @@ class ImageEditing(Method):
     runs on that folder.
 
     Args:
+        model: Name of the model.
         share: Share of the samples that are sent, the same ones in every run (paper: 5 %).
         budget: Most that may be spent, in US dollars.
         price: What one request costs, in US dollars.

@@ -99,7 +99,11 @@ class GroundTruth(Method):
 
 
 class DepthRenderer(Method):
-    """A bokeh renderer (that of the paper's data) with the sample's disparity map: it adds blur and takes none away."""
+    """A bokeh renderer with the sample's disparity map: it can add blur, not take it away.
+
+    Args:
+        renderer: The renderer; None: that of the paper's data.
+    """
 
     note = "made the ground truth of add bokeh from the exact disparity, but for ray-traced scenes"
 
@@ -117,7 +121,10 @@ class Refocuser(Method):
 
     Args:
         source: A packaged name, a model folder, or a FLUX base.
+        adapter: Adapter folder for a FLUX base.
         steps: Sampling steps; None: as many as the weights were made for.
+        seed: Of the noise.
+        device: Where it runs.
     """
 
     without_effect = ("device", "parallel")
@@ -159,7 +166,13 @@ class Refocuser(Method):
 
 
 class ImperfectDepth(Method):
-    """Another method, given imperfect disparity (paper, tables 4 and 6), the same as ``--depth`` gives."""
+    """Another method, given imperfect disparity (paper, tables 4 and 6).
+
+    Args:
+        method: The method.
+        perturbation: Of the disparity; drawn as for ``--depth``, so that both ways give the same samples.
+        seed: Of the perturbation.
+    """
 
     without_effect = ("note", "keeps_outputs", "parallel")
 

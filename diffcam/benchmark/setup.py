@@ -33,6 +33,7 @@ class Setup:
         shards: Of the edition: paths, brace patterns or globs.
         resolution: Side of the square that is shown, in pixels.
         renderer: Renders targets that are not stored.
+        metrics: What is computed.
         methods: What is compared, by the names that tables print.
     """
 

@@ -68,8 +68,11 @@ class SingleKernel(Deblur):
 class Restormer(Deblur):
     """Restormer (Zamir et al. 2022) through spandrel, which recognises the network by its weights.
 
-    Any image-to-image restoration network that spandrel knows can stand in its place; weights are a state dict,
-    ``.pth`` or ``.safetensors``.
+    Any image-to-image restoration network that spandrel knows can stand in its place.
+
+    Args:
+        weights: State dict, ``.pth`` or ``.safetensors``.
+        device: Where it runs.
     """
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
@@ -113,7 +116,11 @@ class Restormer(Deblur):
 
 
 class DeblurOnly(Method):
-    """A deblurring method, on the sub-task that it is made for."""
+    """A deblurring method, on the sub-task that it is made for.
+
+    Args:
+        deblur: The method.
+    """
 
     def __init__(self, deblur: Deblur) -> None:
         self.deblur = deblur
@@ -137,7 +144,12 @@ class DeblurOnly(Method):
 
 
 class TwoStage(DeblurOnly):
-    """Deblur first, then render the target's bokeh with the disparity map; the renderer is that of the paper's data."""
+    """Deblur first, then render the target's bokeh with the disparity map.
+
+    Args:
+        deblur: First stage.
+        renderer: Second stage; None: that of the paper's data.
+    """
 
     def __init__(self, deblur: Deblur, renderer: BokehRenderer | None = None) -> None:
         super().__init__(deblur)

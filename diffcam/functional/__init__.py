@@ -12,14 +12,7 @@ from diffcam.functional.flow import (
 from diffcam.functional.frame import Frame, resize
 from diffcam.functional.sharpness import laplacian, laplacian_variance, luminance
 from diffcam.functional.stacking import downsample_masks, sharpness_weighted_loss, stack, stack_masks, stacking_loss
-from diffcam.functional.tokens import (
-    apply_rotary,
-    focus_positions,
-    grid_positions,
-    patchify,
-    rotary_table,
-    unpatchify,
-)
+from diffcam.functional.tokens import apply_rotary, focus_positions, grid_positions, patchify, rotary_table, unpatchify
 
 __all__ = ["Frame", "apply_rotary", "boost_highlights", "defocus_radius", "downsample_masks", "focus_positions"]
 __all__ += ["grid_positions", "interpolate", "laplacian", "laplacian_variance", "logit_normal_timesteps", "luminance"]
