@@ -40,6 +40,12 @@ def unfinished(path: Path) -> Iterator[Path]:
             os.close(folder)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed have left of :func:`unfinished` files; nobody may be writing them."""
+    for leftover in path.parent.glob(f".{path.name}.*.unfinished"):
+        leftover.unlink(missing_ok=True)
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file in hex."""
     with open(path, "rb") as file:

@@ -78,10 +78,7 @@ def _last_outline(radius_B1HW: Tensor, axis: int) -> Tensor:
 
 
 def _nearest_outside(radius_B1HW: Tensor, axis: int, backwards: bool) -> tuple[Tensor, Tensor]:
-    """Flat index of the pixel just outside the nearest outline in one direction, and its distance.
-
-    The distance is infinite where nothing is hidden.
-    """
+    """Flat index and distance (infinite: nothing is hidden) of the pixel just outside the nearest outline one way."""
     height, width = radius_B1HW.shape[-2:]
     along = torch.arange(radius_B1HW.shape[axis], device=radius_B1HW.device)
     along = along[:, None] if axis == -2 else along

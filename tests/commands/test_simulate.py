@@ -90,9 +90,12 @@ def test_what_is_made_is_not_made_again_and_what_is_missing_is(photo_folder: Pat
     (simulated / "scenes-000001.tar").unlink()
     with open(simulated / "scenes-000002.tar", "r+b") as file:
         file.truncate(700)
+    for name in ("scenes.json", "scenes-000001.tar"):  # what a run leaves that is killed while it writes
+        (simulated / f".{name}.0123abcd.unfinished").write_text("{")
     simulate(photo_folder, "--output", simulated, *LAYERED, "--workers", 1)
     assert hashes(simulated) == before
     assert kept.stat().st_mtime_ns == modified
+    assert not list(simulated.glob(".*"))
     assert "1 of 3 shards are made already" in capsys.readouterr().err
 
 

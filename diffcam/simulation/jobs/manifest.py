@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffcam.errors import DiffcamError
-from diffcam.files import unfinished
+from diffcam.files import remove_unfinished, unfinished
 from diffcam.simulation.jobs.writer import ShardRecord
 
 VERSION = 1
@@ -44,6 +44,7 @@ class Manifest:
         Raises:
             DiffcamError: If the file is not a manifest, or of a run with other settings.
         """
+        remove_unfinished(path)
         settings = json.loads(json.dumps(settings))
         if not path.exists():
             return cls(path, settings)

@@ -12,7 +12,7 @@ from diffcam.data.randomness import derived_generator
 from diffcam.data.schema import Scene
 from diffcam.data.shards import write_shard
 from diffcam.errors import DiffcamError, refusal
-from diffcam.files import file_sha256
+from diffcam.files import file_sha256, remove_unfinished
 from diffcam.functional.bokeh import PAPER_GAMMA
 from diffcam.grid import LEVELS, PLANES
 from diffcam.simulation.sources import Source
@@ -151,8 +151,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
             written.append(1 + sum(variant.image is not None for variant in scene.variants))
             yield scene
 
-    for leftover in job.path.parent.glob(f".{job.path.name}.*.unfinished"):
-        leftover.unlink(missing_ok=True)  # of a run that was killed
+    remove_unfinished(job.path)
     try:
         sha256 = write_shard(job.path, scenes(), job.rendering.image_format, job.rendering.quality)
     except OSError as error:
