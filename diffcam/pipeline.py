@@ -138,7 +138,7 @@ class RefocusPipeline:
                 device = target
         if device is not None:
             device = usable_device(device)
-            if self.model._offload_device is not None:
+            if self.model.offload_device is not None:
                 raise DiffcamError(f"{self.name}: its parts take turns on {self.device}; load it again to move it")
         if dtype is not None:
             usable_dtype(dtype, embedded=not self._has_adapter)

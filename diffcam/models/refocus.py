@@ -48,7 +48,7 @@ class RefocusModel(nn.Module):
         self.transformer = transformer
         self.shift = shift
         self.short_side = short_side
-        self._offload_device: torch.device | None = None
+        self.offload_device: torch.device | None = None  # on which the parts take turns, if they do
 
     @staticmethod
     def channels(codec: Codec) -> Channels:
@@ -58,7 +58,7 @@ class RefocusModel(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network runs."""
-        return self._offload_device or next(self.transformer.parameters()).device
+        return self.offload_device or next(self.transformer.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -72,13 +72,13 @@ class RefocusModel(nn.Module):
 
     def offload(self, device: torch.device) -> None:
         """Keep codec and transformer in main memory; each moves to the device when it is its turn."""
-        self._offload_device = device
+        self.offload_device = device
 
     def _onload(self, part: Any, other: Any) -> None:
         """Where they are offloaded, move codec or transformer to the device and the other one back."""
-        if self._offload_device is not None:
+        if self.offload_device is not None:
             other.to("cpu")
-            part.to(self._offload_device)
+            part.to(self.offload_device)
 
     def encode_photo(self, reference_B3HW: Tensor, disparity_B1HW: Tensor) -> PhotoConditions:
         """Encode what all cameras and steps of these photos share.
