@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,9 @@ from diffcam.commands import inspect as inspection
 from diffcam.data.schema import Scene, Variant
 from diffcam.data.shards import write_shard
 from diffcam.errors import DiffcamError
+from tests.command import run_command
 
-
-def inspect(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    inspection.add_arguments(parser)
-    return inspection.run(parser.parse_args([str(argument) for argument in arguments]))
+inspect = partial(run_command, inspection)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -10,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +25,11 @@ from diffcam.photo import WRITABLE_SUFFIXES
 from diffcam.simulation.photographed import review
 from diffcam.simulation.photographed.all_in_focus import Sharpness
 from diffcam.simulation.photographed.review import REVIEW_PHOTOS, write_review
+from tests.command import run_command
 
 LAYERED = ("--size", "96", "--scenes", "6", "--scenes-per-shard", "2", "--variants", "2", "--quality", "90")
 
-
-def simulate(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return command.run(parser.parse_args([str(argument) for argument in arguments]))
+simulate = partial(run_command, command)
 
 
 def hashes(folder: Path) -> dict[str, str]:

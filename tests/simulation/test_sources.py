@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import pickle
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,10 @@ from diffcam.simulation.photographed.development import Development, EstimatedDi
 from diffcam.simulation.photographed.generated import GeneratedSource, read_prompts
 from diffcam.simulation.photographed.source import merged_results
 from diffcam.simulation.textures.photos import PhotoFolder, check_photos, list_photos
+from tests.command import run_command
 from tests.depth import write_depth_folder
 
-
-def simulate(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return command.run(parser.parse_args([str(argument) for argument in arguments]))
+simulate = partial(run_command, command)
 
 
 @pytest.fixture(scope="module")

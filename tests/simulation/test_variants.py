@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from diffcam.simulation.variants import (
     full_grid,
     render_variants,
 )
+from tests.command import run_command
 
 PROCEDURAL = ("--source", "procedural", "--scenes", 1, "--size", 64, "--workers", 1, "--quality", 0)
 
@@ -150,10 +151,7 @@ def test_a_scene_keeps_pictures_of_its_own(scene: Scene) -> None:
     assert Rendering(5).complete(own, 0) is own
 
 
-def simulate(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return command.run(parser.parse_args([str(argument) for argument in arguments]))
+simulate = partial(run_command, command)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import math
@@ -27,6 +26,7 @@ from diffcam.simulation.raytraced.raytracer import Ball, Mesh, Part, RayTracer, 
 from diffcam.simulation.raytraced.source import DepthRange, RaytracedSource, develop, exposure
 from diffcam.simulation.raytraced.staging import draw_staging
 from diffcam.simulation.textures.procedural import ProceduralTextures
+from tests.command import run_command
 
 VARIANT = "scalar_rgb"
 
@@ -147,9 +147,7 @@ def test_occlusion_mode_is_nearer_to_the_lens_than_the_classical_one() -> None:
 
 
 def simulate(*arguments: object) -> None:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    assert command.run(parser.parse_args([str(argument) for argument in arguments])) == 0
+    assert run_command(command, *arguments) == 0
 
 
 @pytest.mark.slow
