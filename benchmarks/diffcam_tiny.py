@@ -1,5 +1,8 @@
 """What diffcam-tiny does on the held-out scenes, line by line against what it should do.
 
+Photos and targets come from the occlusion renderer, which the model itself calls: what it does to blur that no renderer
+of diffcam made is told by ``benchmarks/real_optics.py``.
+
 Methods run as in ``diffcam benchmark run`` (nothing finished is done again).
 
 Usage: ``python benchmarks/diffcam_tiny.py [--model diffcam-tiny] [--write docs/diffcam_tiny.md]``
@@ -189,7 +192,7 @@ def main() -> None:
     )
     parser.add_argument("--size", type=int, default=512, help="short side in pixels")
     args = parser.parse_args()
-    edition = Edition(args.shards, args.size, BokehRenderer(gamma=GAMMA))
+    edition = Edition(args.shards, args.size, BokehRenderer(gamma=GAMMA, mode="occlusion"))
     results = {}
     for order, (name, method) in enumerate(methods(args.model).items()):
         started = time.monotonic()

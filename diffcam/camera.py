@@ -226,6 +226,7 @@ class CameraBatch:
     Args:
         focus: ``(..., 2)`` float, x and y as fractions of width and height.
         bokeh: ``(...)`` float, levels at a 512-pixel short side.
+        apertures: Of each camera of a ``(B,)`` batch; none: all are round.
 
     Examples:
         >>> cameras = CameraBatch.from_cameras([Camera((0.0, 0.5), 12)])  # in focus is what is farthest, on the left
@@ -235,8 +236,11 @@ class CameraBatch:
 
     focus: Tensor
     bokeh: Tensor
+    apertures: tuple[Aperture, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(self.apertures) not in (0, self.bokeh.numel()):
+            raise ValueError(f"{len(self.apertures)} apertures for {self.bokeh.numel()} cameras: one each, or none")
         if self.focus.shape != (*self.bokeh.shape, 2):
             shapes = f"{tuple(self.focus.shape)} and {tuple(self.bokeh.shape)}"
             raise ValueError(f"focus must have the shape of bokeh plus (2,): got {shapes}")
@@ -247,23 +251,27 @@ class CameraBatch:
         return cls(
             focus=torch.tensor([camera.focus for camera in cameras], dtype=torch.float32).reshape(-1, 2),
             bokeh=torch.tensor([camera.bokeh for camera in cameras], dtype=torch.float32),
+            apertures=tuple(c.aperture for c in cameras) if any(c.aperture != Aperture() for c in cameras) else (),
         )
 
     def __getitem__(self, index: Any) -> CameraBatch:
-        """Some of the cameras: an index or slice of the leading shape, ``cameras[:, 0]`` for the first of K targets."""
+        """Some of the cameras, by an index or slice of the leading shape, with round apertures.
+
+        ``cameras[:, 0]`` is the first of K targets.
+        """
         return CameraBatch(self.focus[index], self.bokeh[index])
 
     def to(self, *args: Any, **kwargs: Any) -> CameraBatch:
         """Move or cast both tensors, as ``Tensor.to``."""
-        return CameraBatch(self.focus.to(*args, **kwargs), self.bokeh.to(*args, **kwargs))
+        return replace(self, focus=self.focus.to(*args, **kwargs), bokeh=self.bokeh.to(*args, **kwargs))
 
     def pin_memory(self) -> CameraBatch:
         """Copy both tensors to page-locked memory."""
-        return CameraBatch(self.focus.pin_memory(), self.bokeh.pin_memory())
+        return replace(self, focus=self.focus.pin_memory(), bokeh=self.bokeh.pin_memory())
 
     def flatten(self) -> CameraBatch:
         """Merge all leading dimensions into one."""
-        return CameraBatch(self.focus.reshape(-1, 2), self.bokeh.reshape(-1))
+        return replace(self, focus=self.focus.reshape(-1, 2), bokeh=self.bokeh.reshape(-1))
 
     def focus_disparity(self, disparity_B1HW: Tensor) -> Tensor:
         """Disparity at the pixel that holds each camera's focus point, ``(B,)``; for a ``(B,)`` batch."""

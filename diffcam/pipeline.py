@@ -24,9 +24,10 @@ from diffcam.models.checkpoint import RefocusSettings, save_adapter, save_model
 from diffcam.models.codec import VAECodec
 from diffcam.models.loading import Device, load_pretrained, usable_device, usable_dtype
 from diffcam.models.refocus import RefocusModel
+from diffcam.photo.inputs import DepthInput, PhotoInput, TakenWith, as_photo
 from diffcam.pretrained.depth import DepthEstimator
 from diffcam.pretrained.hub import upload
-from diffcam.session import DepthInput, PhotoInput, PhotoSession, as_photo
+from diffcam.session import PhotoSession
 
 OutputType = Literal["pil", "np", "pt", "latent"]
 """PIL images; an array ``(N, H, W, 3)`` or a tensor ``(N, 3, H, W)`` in [0, 1]; latents ``(N, C, h, w)`` undecoded."""
@@ -49,9 +50,8 @@ class RefocusPipeline:
     Methods and arguments that mean what they mean in diffusers have diffusers' names and behaviour. The class is no
     ``diffusers.DiffusionPipeline``: that is a set of components, each stored by itself and listed in
     ``model_index.json``. This is one network with the settings of its weights, and its folder may hold an adapter
-    alone, for a base that is stored elsewhere; most of what it would inherit would have to be refused. So
-    ``DiffusionPipeline.from_pretrained`` does not read what :meth:`save_pretrained` writes; :meth:`from_pretrained`
-    does.
+    alone, for a base that is stored elsewhere; most of what it would inherit would have to be refused. So only
+    :meth:`from_pretrained` reads what :meth:`save_pretrained` writes, ``DiffusionPipeline.from_pretrained`` does not.
 
     Args:
         model: The network.
@@ -197,11 +197,18 @@ class RefocusPipeline:
             self.save_pretrained(folder)
             return upload(folder, repo_id, message=commit_message, private=private, token=token)
 
-    def open(self, photo: PhotoInput, depth: DepthInput = None) -> PhotoSession:
+    def open(
+        self,
+        photo: PhotoInput,
+        depth: DepthInput = None,
+        *,
+        taken_with: TakenWith = None,
+        depth_range: tuple[float, float] | None = None,
+    ) -> PhotoSession:
         """Encode what all cameras of a photo share; arguments and errors as :class:`diffcam.PhotoSession`."""
         return PhotoSession(
-            self.model, photo, depth=depth, steps=self.settings.steps, name=self.name,
-            depth_estimator=self.depth_estimator,
+            self.model, photo, depth=depth, taken_with=taken_with, depth_range=depth_range,
+            steps=self.settings.steps, name=self.name, depth_estimator=self.depth_estimator,
         )  # fmt: skip
 
     def __call__(
@@ -265,7 +272,7 @@ class RefocusPipeline:
                 return callback_on_step_end and callback_on_step_end(self, step, times[step], given).get("latents")
 
             latents = session.latents(cameras, steps, seed, generator=generator, on_step=on_step)
-        images = latents if output_type == "latent" else session.images(latents, cameras)
+        images = latents if output_type == "latent" else session.images(latents, cameras, seed)
         if output_type == "np":
             images = images.permute(0, 2, 3, 1).numpy()
         if output_type == "pil":

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Makes diffcam-tiny from a folder of photos: runs/tiny.sh PHOTOS [OUTPUT]
 #
-# Scenes, then what undoes a photo's own blur (two trainings), then the model, then its table. On one H200 with 16 cores
-# the layered scenes take a minute, a ray-traced one half a minute of a core, and the three trainings ten minutes. What an
-# earlier call has finished is not done again, and training goes on from its last checkpoint. Ray-traced scenes need
-# `make install-all`.
+# What finds and what undoes a photo's own blur, the latter in two stages, then scenes, then the model, then its table.
+# Hours on two cores. What an earlier call has finished is not done again, and training goes on from its last
+# checkpoint. Ray-traced scenes need `make install-all`.
 #
 # SCALE=small runs all of it with few small scenes and few steps, in minutes on two cores; its model is good for nothing.
 set -euo pipefail
@@ -22,17 +21,17 @@ case ${SCALE:-full} in
   full)
     layered=(--scenes 1200 --size 512)
     traced=(--scenes 60 --size 512)
-    defocus=() stopping=() model=() table=() ;;
+    defocus=() deblurring=() model=() table=() ;;
   small)
     layered=(--scenes 4 --size 128)
     traced=(--scenes 1 --size 96 --samples 4)
-    short() {  # STEPS PIECE
-      echo --trainer.max_steps "$1" --trainer.val_check_interval "$1" --trainer.limit_val_batches 1 \
-        --trainer.log_every_n_steps 1 --data.init_args.batch_size 2 --data.init_args.piece "$2"
+    short() {  # STEPS
+      echo --trainer.max_steps "$1" --trainer.val_check_interval "$1" --trainer.log_every_n_steps 1 \
+        --data.init_args.batch_size 2
     }
-    defocus=($(short 40 128) --model.init_args.scheduler.init_args.total_steps 40)
-    stopping=($(short 3 128))
-    model=($(short 2 96))
+    defocus=($(short 40) --data.init_args.side 64 --model.init_args.scheduler.init_args.total_steps 40)
+    deblurring=($(short 3) --data.init_args.side 64 --data.init_args.batch_size 4)  # a quarter is one pair
+    model=($(short 2) --trainer.limit_val_batches 1 --data.init_args.piece 96)
     table=(--shards 'data_shards/heldout-stereo-*.tar' --size 96) ;;
   *) echo "SCALE=$SCALE: full or small" >&2; exit 2 ;;
 esac
@@ -50,20 +49,25 @@ fit() {  # NAME RESULT OPTIONS...: train configs/NAME.yaml; OUTPUT/NAME/result l
   last=$(ls -t "$output/$name"/version_*/checkpoints/last.ckpt 2>/dev/null | head -n 1 || true)
   say "$name: training${last:+, from $last}"
   lightning fit --config "configs/$name.yaml" --data.init_args.num_workers "$loaders" \
-    --data.init_args.train "['$output/shards/train-*.tar', 'data_shards/train-*.tar']" \
     --trainer.logger.init_args.save_dir "$output" --trainer.default_root_dir "$output" "$@" ${last:+--ckpt_path "$last"}
   run=$(basename "$(ls -dt "$output/$name"/version_* | head -n 1)")
   ln -s "$run/$result" "$output/$name/result"
 }
 
+fit defocus defocus --data.init_args.photos "[$photos]" "${defocus[@]}"
+fit deblurring deblurring --data.init_args.photos "[$photos]" "${deblurring[@]}"
+fit deblurring_found deblurring --data.init_args.photos "[$photos]" "${deblurring[@]}" \
+  --model.init_args.network.init_args.path "$output/deblurring/result" \
+  --model.init_args.estimator.init_args.path "$output/defocus/result"
+mkdir -p "$output/restoration"
+ln -sfn ../defocus/result "$output/restoration/defocus"
+ln -sfn ../deblurring_found/result "$output/restoration/deblurring"
 say "scenes: layered"
-diffcam simulate "$photos" --source layered "${layered[@]}" --output "$output/shards" --name train
+diffcam simulate "$photos" --source layered --surfaces "${layered[@]}" --output "$output/shards" --name train
 say "scenes: ray-traced"
 diffcam simulate "$photos" --source raytraced "${traced[@]}" --output "$output/shards" --name train-traced
-fit defocus restoration "${defocus[@]}"
-fit stopping restoration --model.init_args.restoration.init_args.path "$output/defocus/result" "${stopping[@]}"
-fit tiny export \
-  --model.init_args.model.init_args.restoration.init_args.path "$output/stopping/result" "${model[@]}"
+fit tiny export --data.init_args.train "['$output/shards/train-*.tar', 'data_shards/train-*.tar']" \
+  --model.init_args.model.init_args.restoration.init_args.path "$output/restoration" "${model[@]}"
 if [ "$output/table.md" -nt "$output/tiny/result" ]; then
   say "table: done before"
   exit

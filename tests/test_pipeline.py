@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderTiny
-from PIL import Image
+from PIL import ExifTags, Image
 from safetensors.torch import load_file
 from skimage import data
 
 import diffcam
-from diffcam.camera import Aperture, Camera
+from diffcam.camera import Aperture, Camera, ThinLens
 from diffcam.errors import DiffcamError
 from diffcam.functional.flow import sampling_timesteps
 from diffcam.functional.frame import resize
@@ -77,6 +78,7 @@ def test_pil_in_pil_out_with_a_record(pipeline: RefocusPipeline, photo: Image.Im
     image = pipeline(photo, camera, depth=_ramp(150, 100), steps=2, seed=5).images[0]
     assert (image.size, image.mode) == (photo.size, "RGB")
     record = json.loads(image.info["diffcam"])
+    assert 0 <= record.pop("kept") <= 1
     assert record == {"focus": [0.42, 0.61], "bokeh": 12.0, "model": "diffcam-tiny", "seed": 5, "steps": 2}
     again = pipeline(photo, camera, depth=_ramp(150, 100), steps=2, seed=5).images[0]
     assert np.array_equal(np.asarray(image), np.asarray(again))
@@ -189,14 +191,92 @@ def test_without_depth_a_notice_is_given(
 
 
 def test_an_opening_that_the_model_cannot_draw_is_told_of_once(
-    pipeline: RefocusPipeline, photo: Image.Image, caplog: pytest.LogCaptureFixture
+    model_folder: Path, photo: Image.Image, caplog: pytest.LogCaptureFixture
 ) -> None:
+    pipe = RefocusPipeline.from_pretrained(model_folder)
     with caplog.at_level(logging.WARNING):
-        pipeline(photo, [Camera((0.5, 0.5), 4.0)] * 2, "none", steps=1)
+        pipe(photo, [Camera((0.5, 0.5), 4.0)] * 2, "none", steps=1)
         assert caplog.text == ""
-        pipeline(photo, [Camera((0.5, 0.5), 4.0, Aperture(blades=6))] * 2, "none", steps=1)
+        pipe(photo, [Camera((0.5, 0.5), 4.0, Aperture(blades=6))] * 2, "none", steps=1)
     (line,) = caplog.messages
     assert "aperture is left out" in line
+
+
+def test_the_packaged_model_draws_the_camera_s_opening(
+    pipeline: RefocusPipeline, photo: Image.Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    disparity = np.tile(np.linspace(0, 1, 150, dtype=np.float32), (100, 1))
+    round_, shaped = (Camera((0.1, 0.5), 60.0, aperture) for aperture in (Aperture(), Aperture(blades=3)))
+    with caplog.at_level(logging.WARNING):
+        pictures = pipeline(photo, [round_, shaped], disparity, output_type="pt").images
+    assert caplog.text == ""
+    assert (pictures[0] - pictures[1]).abs().max() > 0.03
+
+
+def test_what_took_the_photo_can_be_told(model_folder: Path, photo: Image.Image) -> None:
+    """As a camera or as a lens; radii are those of the photo's own pixels: 100 on the short side, level 12 of 512."""
+    pipe = RefocusPipeline.from_pretrained(model_folder)
+    disparity = np.tile(np.linspace(0, 1, 150, dtype=np.float32), (100, 1))
+    camera = Camera((0.3, 0.5), 12.0)
+    told = pipe.open(photo, disparity, taken_with=camera)
+    expected = camera.radius_per_disparity(100, 150) * (torch.from_numpy(disparity) - disparity[0, 45])
+    assert (told.own_radius[0, 0] - expected).abs().max() < 0.05
+    lens = ThinLens.of_bokeh(12.0, float(disparity[0, 45]), near=1.0, far=8.0, image_distance=50.0)
+    by_lens = pipe.open(photo, disparity, taken_with=lens, depth_range=(1.0, 8.0))
+    assert (by_lens.own_radius - told.own_radius).abs().max() < 0.05
+    assert not pipe.open(photo, disparity).own_radius.any()  # this model does not look for it
+
+
+def test_exif_tells_the_lens_that_took_the_photo(model_folder: Path, photo: Image.Image, tmp_path: Path) -> None:
+    """Radii in the photo's own pixels are those of the textbooks' circle of confusion, at crop factor 1.5."""
+    exif = Image.Exif()
+    said = {"FNumber": 2.0, "FocalLength": 50.0, "SubjectDistance": 2.0, "FocalLengthIn35mmFilm": 75}
+    exif.get_ifd(ExifTags.IFD.Exif).update({ExifTags.Base[name]: number for name, number in said.items()})
+    photo.save(tmp_path / "photo.jpg", exif=exif)
+    disparity = np.tile(np.linspace(0, 1, 150, dtype=np.float32), (100, 1))
+    pipe = RefocusPipeline.from_pretrained(model_folder)
+    session = pipe.open(tmp_path / "photo.jpg", disparity, taken_with="exif", depth_range=(1.0, 8.0))
+    depth = 1000 / (1 / 8 + disparity.astype(np.float64) * (1 - 1 / 8))
+    circle = 50**2 / (2 * (2000 - 50)) * (2000 - depth) / depth  # mm, positive in front of the focus plane
+    expected = circle / 2 * np.hypot(150, 100) / (43.27 / 1.5)
+    assert np.abs(session.own_radius[0, 0].numpy() - expected).max() < 0.02 * np.abs(expected).max()
+    record = json.loads(session.refocus(Camera((0.5, 0.5), 4.0), steps=1).info["diffcam"])
+    assert (record["taken_with"]["f_number"], record["taken_with"]["focus_distance"]) == (2.0, 2.0)
+    assert record["depth_range"] == [1.0, 8.0]
+    with pytest.raises(DiffcamError, match="EXIF has no FNumber"):
+        pipe.open(photo, disparity, taken_with="exif", depth_range=(1.0, 8.0))
+    with pytest.raises(DiffcamError, match="None or 'exif', got 'EXIF'"):
+        pipe.open(photo, disparity, taken_with="EXIF", depth_range=(1.0, 8.0))
+
+
+def test_a_record_with_infinite_distances_is_json(model_folder: Path, photo: Image.Image) -> None:
+    lens, depths = ThinLens(50.0, 2.0, math.inf), (1.0, math.inf)
+    pipe = RefocusPipeline.from_pretrained(model_folder)
+    session = pipe.open(photo, np.full((100, 150), 0.5, np.float32), taken_with=lens, depth_range=depths)
+    written = session.refocus(Camera((0.5, 0.5), 4.0), steps=1).info["diffcam"]
+
+    def refused(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    record = json.loads(written, parse_constant=refused)
+    assert ThinLens(**{name: float(value) for name, value in record["taken_with"].items()}) == lens
+    assert tuple(map(float, record["depth_range"])) == depths
+
+
+def test_the_share_of_pixels_that_are_the_photo_s_own_is_told(model_folder: Path, photo: Image.Image) -> None:
+    session = RefocusPipeline.from_pretrained(model_folder).open(photo, "none", taken_with=None)
+    camera, changed = Camera((0.5, 0.5), 8.0), session.photo.tensor()[None].clone()
+    changed[..., :30] += torch.where(changed[..., :30] > 0.5, -0.1, 0.1)
+    (picture,) = session.pictures(changed, [camera], 2, 0)
+    assert json.loads(picture.info["diffcam"])["kept"] == pytest.approx(1 - 30 / 150, abs=1e-4)
+
+
+def test_what_took_the_photo_needs_depth(model_folder: Path, photo: Image.Image) -> None:
+    pipe = RefocusPipeline.from_pretrained(model_folder)
+    with pytest.raises(DiffcamError, match="needs a depth map"):
+        pipe.open(photo, "none", taken_with=Camera((0.5, 0.5), 3.0))
+    with pytest.raises(DiffcamError, match="depth_range"):
+        pipe.open(photo, np.eye(100, 150, dtype=np.float32), taken_with=ThinLens(50, 1.8, 2.0))
 
 
 def test_an_estimator_is_asked_where_no_map_is_given(photo: Image.Image) -> None:

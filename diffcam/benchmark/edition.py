@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from diffcam.data.batch import RefocusSample
+from diffcam.data.encoding import decode_record
 from diffcam.data.evaluation import BenchmarkDataset
 from diffcam.data.perturbation import Perturbation
 from diffcam.data.reader import find_shards, read_index
 from diffcam.data.rendering import BokehRenderer
-from diffcam.data.schema import decode_record
 from diffcam.data.shards import SceneEntry
 from diffcam.errors import DiffcamError
 from diffcam.files import file_sha256

@@ -162,7 +162,7 @@ class Refocuser(Method):
             session = self._pipeline.open(Photo.from_image(to_picture(sample.reference)), sample.disparity[0])
         self._opened = (sample, session)
         steps = self.steps or self._pipeline.settings.steps
-        return session.images(session.latents(sample.cameras, steps, self.seed), sample.cameras)[0]
+        return session.images(session.latents(sample.cameras, steps, self.seed), sample.cameras, self.seed)[0]
 
 
 class ImperfectDepth(Method):

@@ -30,7 +30,7 @@ COMMANDS = {
 
 
 def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
-    """Run LightningCLI with diffcam's tasks and data module, as ``lightning`` does; returns the CLI object.
+    """Run LightningCLI with diffcam's tasks and data modules, as ``lightning`` does; returns the CLI object.
 
     ``configs/refocus.yaml`` is read where no ``--config`` is named, and only there.
 
@@ -46,7 +46,6 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     from lightning.pytorch.cli import LightningCLI
 
     from diffcam.commands.lightning_cli import CheckedCLI, complaint
-    from diffcam.data.datamodule import RefocusDataModule
 
     given = sys.argv[1:] if arguments is None else arguments
     named = any(argument.startswith(("--config", "-c")) for argument in given)
@@ -58,7 +57,7 @@ def train(arguments: Sequence[str] | None = None, cli: Any = None) -> Any:
     try:
         return (cli or CheckedCLI)(
             lightning.LightningModule,
-            RefocusDataModule,
+            lightning.LightningDataModule,
             trainer_class=lightning.Trainer,
             subclass_mode_model=True,
             subclass_mode_data=True,

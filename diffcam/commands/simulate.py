@@ -21,6 +21,7 @@ from diffcam.commands.source_options import (
     scene_size,
     tell,
 )
+from diffcam.data.rendering import SURFACES
 from diffcam.errors import DiffcamError, first_line
 from diffcam.kernels import MODES
 from diffcam.photo import check_output
@@ -50,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     variants = "renditions a scene: a number, or 'grid' for all 420 (default 0: rendered while training)"
     added.add_argument("--variants", type=_variants, default=0, help=variants)
     added.add_argument("--benchmark", action="store_true", help="add the ten benchmark samples to each scene")
-    modes, mode = [*MODES, NEURAL], Rendering.mode
+    modes, mode = [*MODES, SURFACES, NEURAL], Rendering.mode
+    surfaces = f"layered and procedural scenes keep their surfaces whole: exact lens pictures by --mode {SURFACES}"
+    added.add_argument("--surfaces", action="store_true", help=surfaces)
     added.add_argument("--mode", choices=modes, default=mode, help="of the renderer (default %(default)s)")
     networks = f"holds the networks of --mode {NEURAL}: arnet.pth and iunet.pth"
     added.add_argument("--bokehme", type=absolute_path, metavar="FOLDER", help=networks)

@@ -9,6 +9,7 @@ import lightning
 
 from diffcam.data.batch import collate
 from diffcam.data.evaluation import BenchmarkDataset, ValidationDataset
+from diffcam.data.filing import Filing
 from diffcam.data.loader import SampleLoader, StreamLoader, worker_options
 from diffcam.data.mixture import EqualThenLinear, Mixture
 from diffcam.data.order import SampleOrder
@@ -47,6 +48,7 @@ class RefocusDataModule(lightning.LightningDataModule):
             ``StoredPairing`` takes precomputed variants.
         renderer: Renders what is not stored; None: gamma 4, no highlights.
         perturbation: Of the disparity in training; None: the paper's dropout of half the maps (``DepthDropout``).
+        filing: Noise and compression of the reference in training; None, as in the paper: neither.
         mixture: Probability of each kind over the steps; None: the paper's, equal to step 1000, linear to AI scenes
             alone at 2500 (``EqualThenLinear``). Has no effect on scenes of a single kind.
         test_perturbation: Of the disparity in test and predict (table 6); None: exact.
@@ -87,6 +89,7 @@ class RefocusDataModule(lightning.LightningDataModule):
         pairing: Pairing | None = None,
         renderer: BokehRenderer | None = None,
         perturbation: Perturbation | None = None,
+        filing: Filing | None = None,
         mixture: Mixture | None = None,
         test_perturbation: Perturbation | None = None,
         zoom: float = 1.0,
@@ -120,6 +123,7 @@ class RefocusDataModule(lightning.LightningDataModule):
         self.pairing = pairing or GridPairing()
         self.renderer = renderer or BokehRenderer()
         self.perturbation = perturbation or DepthDropout()
+        self.filing = filing
         self.mixture = mixture or EqualThenLinear()
         self.test_perturbation = test_perturbation
         self.buckets = [(tall, wide) for tall, wide in buckets] or [self.resolution]
@@ -175,6 +179,7 @@ class RefocusDataModule(lightning.LightningDataModule):
             self.pairing,
             self.renderer,
             self.perturbation,
+            self.filing,
             self.seed,
             self.max_damaged_share,
         )

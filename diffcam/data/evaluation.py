@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from diffcam.data.batch import RefocusSample
+from diffcam.data.encoding import decode_scene, decode_variant
 from diffcam.data.pairing import Pairing, Rendition
 from diffcam.data.perturbation import Perturbation
 from diffcam.data.randomness import derived_generator
 from diffcam.data.rendering import BokehRenderer
-from diffcam.data.schema import Scene, decode_scene, decode_variant
+from diffcam.data.schema import Scene
 from diffcam.data.shards import SceneEntry
 from diffcam.data.view import View
 from diffcam.data.window import Size, Window, centred_window

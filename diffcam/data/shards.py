@@ -12,7 +12,8 @@ from pathlib import Path
 
 from webdataset.tariterators import base_plus_ext
 
-from diffcam.data.schema import IMAGE_FORMATS, Scene, decode_record, decode_scene, encode_scene
+from diffcam.data.encoding import IMAGE_FORMATS, decode_record, decode_scene, encode_scene
+from diffcam.data.schema import Scene
 from diffcam.data.tar import Members, walk_members
 from diffcam.errors import DiffcamError, first_line, refusal
 from diffcam.files import file_sha256, unfinished
@@ -26,7 +27,7 @@ def write_shard(path: str | Path, scenes: Iterable[Scene], image_format: str = "
     Args:
         path: The ``.tar`` to write; one of that name is replaced. Missing folders are made.
         scenes: What to write; read one at a time.
-        image_format: ``jpg`` or ``png``, see :func:`diffcam.data.schema.encode_scene`.
+        image_format: ``jpg`` or ``png``, see :func:`diffcam.data.encoding.encode_scene`.
         quality: JPEG quality.
 
     Raises:

@@ -9,13 +9,14 @@ import torch
 from torch.utils.data import Dataset
 
 from diffcam.data.batch import RefocusSample
+from diffcam.data.encoding import decode_scene, decode_variant
+from diffcam.data.filing import Filing
 from diffcam.data.order import SampleOrder
 from diffcam.data.pairing import Pairing
 from diffcam.data.perturbation import Perturbation
 from diffcam.data.randomness import derived_generator
 from diffcam.data.reader import DamageCount
-from diffcam.data.rendering import BokehRenderer
-from diffcam.data.schema import decode_scene, decode_variant
+from diffcam.data.rendering import SURFACES, BokehRenderer
 from diffcam.data.view import View
 from diffcam.data.window import Buckets
 from diffcam.errors import DiffcamError
@@ -36,6 +37,7 @@ class TrainingDataset(Dataset[RefocusSample]):
         geometry: Draws what is shown of it.
         pairing, renderer: Draw its renditions, and render those that are not stored.
         perturbation: What the model is given in place of the exact disparity.
+        filing: What the model is given in place of the clean reference; None: that one itself.
         seed: Of all draws but the order.
         max_damaged_share: Share of the scenes that may be damaged.
     """
@@ -45,6 +47,7 @@ class TrainingDataset(Dataset[RefocusSample]):
     pairing: Pairing
     renderer: BokehRenderer
     perturbation: Perturbation
+    filing: Filing | None
     seed: int
     max_damaged_share: float
 
@@ -57,14 +60,18 @@ class TrainingDataset(Dataset[RefocusSample]):
         for _ in range(MAX_SUBSTITUTES):
             try:
                 with entry.open() as members:
-                    scene = decode_scene(entry.key, members, variant_images=False)
+                    scene = decode_scene(
+                        entry.key, members, variant_images=False, surfaces=self.renderer.mode == SURFACES
+                    )
                     window = self.geometry.at(index)((scene.image.shape[1], scene.image.shape[2]), generator)
                     view = View(scene, window, self.renderer, partial(decode_variant, entry.key, members))
                     pair = self.pairing(scene.variants, view.disparity, generator)
+                    reference = view.picture(pair.reference)
+                    disparity = self.perturbation(view.disparity, generator)
                     return RefocusSample(
-                        reference=view.picture(pair.reference),
+                        reference=reference if self.filing is None else self.filing(reference, generator),
                         targets=torch.stack([view.picture(target) for target in pair.targets]),
-                        disparity=self.perturbation(view.disparity, generator),
+                        disparity=disparity,
                         cameras=tuple(view.camera(target) for target in pair.targets),
                         index=index,
                         scene=entry.name,

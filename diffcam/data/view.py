@@ -10,7 +10,7 @@ from torch import Tensor
 from diffcam.camera import MAX_BOKEH, Camera
 from diffcam.data.pairing import Rendition
 from diffcam.data.rendering import BokehRenderer
-from diffcam.data.schema import Scene
+from diffcam.data.schema import Scene, Surface
 from diffcam.data.window import Window
 
 
@@ -25,6 +25,7 @@ class View:
     Attributes:
         image: All-in-focus, ``(3, *resolution)``.
         disparity: ``(1, *resolution)``.
+        surfaces: Those of the scene, as far as they are in the window.
     """
 
     def __init__(
@@ -35,6 +36,10 @@ class View:
         self.window = window
         self.image = window.apply(scene.image)
         self.disparity = window.apply(scene.disparity)
+        self.surfaces = [
+            Surface(window.apply(whole.image), window.apply(whole.coverage), window.apply(whole.disparity))
+            for whole in scene.surfaces
+        ]
 
     def camera(self, rendition: Rendition) -> Camera:
         """The rendition's camera in the window: the blur of a variant is magnified and mirrored with the picture."""
@@ -54,4 +59,5 @@ class View:
         if stored is not None:
             return self.window.apply(stored)
         camera, short_side = self.camera(rendition), self.window.short_side
-        return self._renderer(self.image, self.disparity, rendition.focus_disparity, camera, short_side)
+        parts = self.image, self.disparity, rendition.focus_disparity, camera, short_side
+        return self._renderer(*parts, self.surfaces)

@@ -30,7 +30,8 @@ def render_bokeh(
     """Render an all-in-focus image as a camera focused at ``focus_disparity`` would see it.
 
     Args:
-        image: ``(B, 3, H, W)`` float, display values in [0, 1]; computed in float32, whatever the dtype.
+        image: ``(B, 3, H, W)`` float, display values in [0, 1], or above for light brighter than white; computed in
+            float32, whatever the dtype.
         disparity: ``(B, 1, H, W)`` float in [0, 1], 1 nearest; nothing is normalised inside.
         focus_disparity: ``(B,)`` disparity in focus.
         bokeh: ``(B,)`` pixels (of this tensor) of blur radius per unit of disparity.
@@ -41,7 +42,7 @@ def render_bokeh(
             ones and are translucent at their blurred rims.
 
     Returns:
-        ``(B, 3, H, W)`` display values in [0, 1].
+        ``(B, 3, H, W)`` display values in the image's range.
 
     Raises:
         ValueError: If a shape, a number or the mode does not fit.

@@ -25,12 +25,11 @@ from diffcam.models.adapters import base_fingerprint
 from diffcam.models.codec import PatchCodec, VAECodec
 from diffcam.models.lens import LensRefocusModel
 from diffcam.models.refocus import RefocusModel
-from diffcam.models.restoration import DefocusRemoval
+from diffcam.models.restoration import NETWORK_FOLDERS, WEIGHTS_FILE, DefocusRemoval, read_restoration
 from diffcam.models.sharding import gathered
 from diffcam.models.transformer import RefocusTransformer
 
 SETTINGS_FILE = "refocus.json"
-WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 RESTORATION_FOLDER = "restoration"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 ADAPTER_FILES = (SETTINGS_FILE, LORA_FILE, "*_projector.safetensors")
@@ -42,9 +41,11 @@ DEFAULT_STEPS = 8
 
 @dataclass(frozen=True)
 class LensSettings:
-    """What a `LensRefocusModel` has besides: light of its renderer is ``image ** gamma``."""
+    """What a :class:`LensRefocusModel` has besides, by its names; the defaults are those of older folders."""
 
     gamma: float
+    mode: str = "classical"
+    trusts_maps: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,9 @@ class RefocusSettings:
     @classmethod
     def of(cls, model: RefocusModel, **others: Any) -> RefocusSettings:
         """The settings of a model, and others that it does not know: steps, base and fingerprint."""
-        transformer = model.transformer
+        transformer, lens = model.transformer, None
+        if isinstance(model, LensRefocusModel):
+            lens = LensSettings(model.gamma, model.mode, model.trusts_maps)
         return cls(
             attention=transformer.attention,
             condition_timestep=transformer.condition_timestep,
@@ -85,7 +88,7 @@ class RefocusSettings:
             guidance=transformer.guidance,
             shift=model.shift,
             trained_size=model.short_side,
-            lens=LensSettings(model.gamma) if isinstance(model, LensRefocusModel) else None,
+            lens=lens,
             **others,
         )
 
@@ -129,7 +132,7 @@ class RefocusSettings:
         )  # fmt: skip
         if self.lens is None:
             return RefocusModel(codec, transformer, self.shift, self.trained_size)
-        return LensRefocusModel(codec, transformer, self.shift, self.trained_size, restoration, self.lens.gamma)
+        return LensRefocusModel(codec, transformer, self.shift, self.trained_size, restoration, **asdict(self.lens))
 
 
 def load_restoration(path: str) -> DefocusRemoval:
@@ -143,19 +146,13 @@ def load_restoration(path: str) -> DefocusRemoval:
 
     Examples:
         >>> sum(weight.numel() for weight in load_restoration("diffcam-tiny").parameters())
-        1336444
+        4024057
     """
     folder = packaged(path) or Path(path)
     try:
-        return _read_restoration(folder / RESTORATION_FOLDER if (folder / RESTORATION_FOLDER).is_dir() else folder)
+        return read_restoration(folder / RESTORATION_FOLDER if (folder / RESTORATION_FOLDER).is_dir() else folder)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise DiffcamError(f"{path}: no restoration there ({first_line(error)})") from error
-
-
-def _read_restoration(folder: Path) -> DefocusRemoval:
-    restoration: DefocusRemoval = DefocusRemoval.from_config(DefocusRemoval.load_config(folder))
-    restoration.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    return restoration
 
 
 def packaged(name: str) -> Path | None:
@@ -195,9 +192,10 @@ def save_model(
     _save_tensors(weights, folder / "transformer" / WEIGHTS_FILE)
     model.codec.save_config(folder / "codec")
     if isinstance(model, LensRefocusModel) and model.restoration is not None:
-        model.restoration.save_config(folder / RESTORATION_FOLDER)
-        restoration = _whole(model.restoration.state_dict(), dtype)
-        _save_tensors(restoration, folder / RESTORATION_FOLDER / WEIGHTS_FILE)
+        for name in NETWORK_FOLDERS:
+            network, where = getattr(model.restoration, name), folder / RESTORATION_FOLDER / name
+            network.save_config(where)
+            _save_tensors(_whole(network.state_dict(), torch.float16), where / WEIGHTS_FILE)
     _save_refocus_part(RefocusSettings.of(model, steps=steps), projectors, folder)
 
 
@@ -239,7 +237,7 @@ def load_model(folder: Path) -> tuple[RefocusModel, RefocusSettings]:
         base = FluxTransformer2DModel.from_config(FluxTransformer2DModel.load_config(folder / "transformer"))
         base.load_state_dict(load_file(folder / "transformer" / WEIGHTS_FILE))
         path = folder / RESTORATION_FOLDER
-        restoration = _read_restoration(path) if path.is_dir() else None
+        restoration = read_restoration(path) if path.is_dir() else None
         model = settings.build(codec=codec, base=base, restoration=restoration)
         load_projectors(model, folder)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:

@@ -42,8 +42,8 @@ class PhotoConditions:
     Args:
         tokens: For the transformer.
         latent: ``(B, C, h, w)`` latents of the photos.
-        own_radius: ``(B, 1, H, W)`` blur radius in pixels that the photos themselves show; 0 is sharp, and what a model
-            that does not estimate it takes them for.
+        own_radius: ``(B, 1, H, W)`` blur radius in pixels that the photos themselves show, as told or found, signed
+            where their depth is known; 0 is sharp, and what a model that does not find it takes them for.
     """
 
     tokens: PhotoTokens

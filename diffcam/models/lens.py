@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffcam.camera import CameraBatch, reference_scale
+from diffcam.camera import Aperture, CameraBatch, reference_scale
 from diffcam.functional.blur_stack import band_energies, band_losses, blur_bands, mix_bands
 from diffcam.functional.bokeh import DISPLAY_GAMMA
 from diffcam.functional.flow import velocity_from_clean
+from diffcam.functional.highlights import raise_highlights
 from diffcam.functional.tokens import patchify, unpatchify
 from diffcam.kernels import render_bokeh
 from diffcam.models.codec import Codec, token_channels
@@ -49,6 +50,8 @@ class LensRefocusModel(RefocusModel):
         restoration: Estimates and undoes the photo's own blur, and is not trained here; None: photos are taken to be
             sharp.
         gamma: Light is ``image ** gamma``, as in the renderer of what is trained on.
+        mode: Of the renderer, see :func:`diffcam.kernels.render_bokeh`.
+        trusts_maps: Whether a known map is taken as it is: the output then corrects only photos without one.
 
     Examples:
         >>> model, settings = diffcam.models.load_model(diffcam.models.checkpoint.packaged("diffcam-tiny"))
@@ -59,6 +62,8 @@ class LensRefocusModel(RefocusModel):
         torch.Size([1, 3, 64, 96])
     """
 
+    draws_apertures = True
+
     def __init__(
         self,
         codec: Codec,
@@ -67,10 +72,14 @@ class LensRefocusModel(RefocusModel):
         short_side: int = 512,
         restoration: DefocusRemoval | None = None,
         gamma: float = DISPLAY_GAMMA,
+        mode: str = "occlusion",
+        trusts_maps: bool = False,
     ) -> None:
         super().__init__(codec, transformer, shift, short_side)
         self.restoration = restoration.eval().requires_grad_(False) if restoration is not None else None
         self.gamma = gamma
+        self.mode = mode
+        self.trusts_maps = trusts_maps
 
     @staticmethod
     def channels(codec: Codec) -> Channels:
@@ -84,32 +93,47 @@ class LensRefocusModel(RefocusModel):
         if self.restoration is not None:
             self.restoration.to(device)
 
-    def encode_photo(self, reference_B3HW: Tensor, disparity_B1HW: Tensor) -> LensPhotoConditions:
+    def encode_photo(
+        self, reference_B3HW: Tensor, disparity_B1HW: Tensor, own_radius_B1HW: Tensor | None = None
+    ) -> LensPhotoConditions:
         """As :meth:`RefocusModel.encode_photo`: also undo the photo's own blur, and take the result apart in bands."""
         self._onload(self.codec, self.transformer)
         restored = latent = self.codec.encode(reference_B3HW)
-        found = Restored(reference_B3HW, torch.zeros_like(disparity_B1HW))
+        told = torch.zeros_like(disparity_B1HW) if own_radius_B1HW is None else own_radius_B1HW
+        found = Restored(reference_B3HW, told)
         if self.restoration is not None:
-            found = self.restoration(reference_B3HW, disparity_B1HW)
+            found = self.restoration(reference_B3HW, disparity_B1HW, own_radius_B1HW)
             restored = self.codec.encode(found.image)
         bands = blur_bands(restored, RADII)
         energies = patchify(band_energies(bands, self.codec.patch // GRID), GRID)
-        cues = torch.cat([energies, self._band_shares(found.radius)], dim=-1)
+        cues = torch.cat([energies, self._band_shares(found.radius.abs())], dim=-1)
         tokens = self._photo_tokens(latent, disparity_B1HW, cues)
         basis = torch.cat([restored.float()[:, None], bands], dim=1)
         return LensPhotoConditions(tokens, latent, found.radius, disparity_B1HW, found.image, basis)
 
     @torch.no_grad()
     def encode_cameras(self, cameras: CameraBatch, photo: PhotoConditions) -> LensCameraConditions:
-        """As :meth:`RefocusModel.encode_cameras`: where blur is asked for, and the renderer's picture with it."""
+        """As :meth:`RefocusModel.encode_cameras`: where blur is asked for, and the renderer's picture with it.
+
+        Clipped lamps are given more light than white first, see `raise_highlights`; in focus they are white again.
+        """
         assert isinstance(photo, LensPhotoConditions)
         times = len(cameras.bokeh) // len(photo.disparity)
-        restored, disparity = (part.repeat_interleave(times, 0) for part in (photo.restored, photo.disparity))
+        bright = raise_highlights(photo.restored, self.gamma)
+        bright, disparity = (part.repeat_interleave(times, 0) for part in (bright, photo.disparity))
         scale = reference_scale(self.short_side, self.short_side)
         radius = cameras.defocus(disparity) * scale
         cues = torch.cat([self._band_shares(radius), self._band_shares(-radius)], dim=-1)  # near, then far
         focus, bokeh = cameras.focus_disparity(disparity), cameras.bokeh * scale
-        rendered = render_bokeh(restored, disparity, focus, bokeh, self.gamma)
+
+        def take(chosen: slice, aperture: Aperture) -> Tensor:
+            given = bright[chosen], disparity[chosen], focus[chosen], bokeh[chosen]
+            return render_bokeh(*given, self.gamma, aperture=aperture, mode=self.mode).clamp_max(1)
+
+        if cameras.apertures:
+            rendered = torch.cat([take(slice(n, n + 1), aperture) for n, aperture in enumerate(cameras.apertures)])
+        else:
+            rendered = take(slice(None), Aperture())
         self._onload(self.codec, self.transformer)
         return LensCameraConditions(cameras, cues, rendered=self.codec.encode(rendered))
 
@@ -136,4 +160,8 @@ class LensRefocusModel(RefocusModel):
         change = cameras.rendered.float() - restored
         correction = mix_bands(torch.cat([change[:, None], bands], dim=1), gains)
         residual = self.codec.unpack(residual_BNC, *noisy_BCHW.shape[-2:])
-        return velocity_from_clean(noisy_BCHW.float(), cameras.rendered + correction + residual, timestep_B)
+        correction = correction + residual
+        if self.trusts_maps:
+            known_B = photo.disparity.flatten(1).any(1).repeat_interleave(len(correction) // len(photo.disparity))
+            correction = correction * ~known_B[:, None, None, None]
+        return velocity_from_clean(noisy_BCHW.float(), cameras.rendered + correction, timestep_B)

@@ -32,6 +32,8 @@ def embedded_model(
     rotary_theta: float = 100.0,
     restoration: DefocusRemoval | None = None,
     gamma: float = DISPLAY_GAMMA,
+    mode: str = "occlusion",
+    trusts_maps: bool = False,
     shift: float = 1.0,
     short_side: int = 512,
 ) -> LensRefocusModel:
@@ -47,6 +49,8 @@ def embedded_model(
         rotary_theta: Base of the rotary frequencies; small pictures have few tokens, so that it is less than FLUX's.
         restoration: Undoes the photo's own blur; None: photos are taken to be sharp.
         gamma: Light of the lens is ``image ** gamma``; as in the renderer of the training pairs.
+        mode: Of the lens's renderer, ``occlusion`` or ``classical``.
+        trusts_maps: Whether only photos without a map are corrected, see :class:`LensRefocusModel`.
         shift: Resolution shift of the timesteps (1: none).
         short_side: Short side in pixels of the pictures that the model is given.
 
@@ -71,4 +75,4 @@ def embedded_model(
     transformer = RefocusTransformer(
         base, attention, rotary_theta=rotary_theta, cue_channels=channels.cues, defocus_channels=channels.defocus
     )  # fmt: skip
-    return LensRefocusModel(codec, transformer, shift, short_side, restoration, gamma)
+    return LensRefocusModel(codec, transformer, shift, short_side, restoration, gamma, mode, trusts_maps)

@@ -37,6 +37,9 @@ class RefocusModel(nn.Module):
         Channels(tokens=768, output=768, cues=0, defocus=0)
     """
 
+    draws_apertures = False
+    """Whether a camera's aperture shapes what is blurred; otherwise it is taken for round."""
+
     def __init__(
         self, codec: Codec, transformer: RefocusTransformer, shift: float = 1.0, short_side: int = 512
     ) -> None:
@@ -80,17 +83,23 @@ class RefocusModel(nn.Module):
             other.to("cpu")
             part.to(self.offload_device)
 
-    def encode_photo(self, reference_B3HW: Tensor, disparity_B1HW: Tensor) -> PhotoConditions:
+    def encode_photo(
+        self, reference_B3HW: Tensor, disparity_B1HW: Tensor, own_radius_B1HW: Tensor | None = None
+    ) -> PhotoConditions:
         """Encode what all cameras and steps of these photos share.
 
         Args:
             reference_B3HW: Display values in [0, 1]; sides multiples of :attr:`token_pixels`.
             disparity_B1HW: In [0, 1]; the zero map where depth is unknown.
+            own_radius_B1HW: Signed blur radius of the photos in pixels, positive in front of the focus plane; None: not
+                known.
         """
         self._onload(self.codec, self.transformer)
         latent = self.codec.encode(reference_B3HW)
         tokens = self._photo_tokens(latent, disparity_B1HW)
-        return PhotoConditions(tokens, latent, torch.zeros_like(disparity_B1HW))
+        return PhotoConditions(
+            tokens, latent, torch.zeros_like(disparity_B1HW) if own_radius_B1HW is None else own_radius_B1HW
+        )
 
     def _photo_tokens(self, latent_BCHW: Tensor, disparity_B1HW: Tensor, cues_BNF: Tensor | None = None) -> PhotoTokens:
         """What the transformer needs of photos, from their latents; brings the transformer to its device."""

@@ -6,8 +6,9 @@ beside them in `Photo` and are put back by `save_photo`; what could not be carri
 
 from __future__ import annotations
 
+from diffcam.photo.exif import lens_from_exif
 from diffcam.photo.reading import MAX_PIXELS, Photo, open_photo, single_channel
 from diffcam.photo.writing import RECORD_TAG, RECORD_TEXT, WRITABLE_SUFFIXES, check_output, encode_photo, save_photo
 
 __all__ = ["MAX_PIXELS", "RECORD_TAG", "RECORD_TEXT", "WRITABLE_SUFFIXES", "Photo", "check_output", "encode_photo"]
-__all__ += ["open_photo", "save_photo", "single_channel"]
+__all__ += ["lens_from_exif", "open_photo", "save_photo", "single_channel"]

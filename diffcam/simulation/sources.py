@@ -70,6 +70,7 @@ class SourceOptions:
         inverse: The maps hold depth (large is far).
         fill_holes: Fill pixels without a value from the farther side.
         threshold: Least sharpness everywhere in a photo; 0 takes every photo.
+        surfaces: Whether layered and procedural scenes keep their surfaces whole.
         samples: Rays a pixel of ray-traced scenes.
         variants: Lens pictures of each ray-traced scene.
         prompts: File of prompts, one a line.
@@ -93,6 +94,7 @@ class SourceOptions:
     inverse: bool = False
     fill_holes: bool = False
     threshold: float = DEFAULT_THRESHOLD
+    surfaces: bool = False
     samples: int = 64
     variants: Renditions = 0
     prompts: Path | None = None
@@ -120,7 +122,7 @@ def _layered(options: SourceOptions, report: Report) -> Source:
     drawn = options.source == "procedural"
     textures = ProceduralTextures() if drawn else _photo_textures(options, report)
     kind, count = "ai" if drawn else "photo", options.scenes or MADE_SCENES
-    return LayeredSource(textures, count, options.size, seed=options.seed, kind=kind)
+    return LayeredSource(textures, count, options.size, seed=options.seed, kind=kind, surfaces=options.surfaces)
 
 
 def _raytraced(options: SourceOptions, report: Report) -> Source:

@@ -13,11 +13,11 @@ import torch
 from torch import Generator
 
 from diffcam.camera import Aperture, Camera
+from diffcam.data.rendering import BokehRenderer
 from diffcam.data.schema import Sample, Scene, Variant
 from diffcam.errors import DiffcamError
 from diffcam.functional.bokeh import PAPER_GAMMA
 from diffcam.grid import FOCUS_TOLERANCE, LEVELS, PLANES, choose, draw_in_focus, pixel_centre
-from diffcam.kernels import render_bokeh
 
 if TYPE_CHECKING:  # importing the models takes seconds, which workers that need none would wait for
     from diffcam.pretrained.bokehme import BokehMe
@@ -105,19 +105,21 @@ def render_variants(
     """The scene with the given variants, each rendered from its all-in-focus image.
 
     Args:
-        mode: Of the renderer, see :func:`render_bokeh`.
+        mode: Of the renderer, see :class:`BokehRenderer`.
         networks: Folder of BokehMe's, which render instead, through round apertures.
     """
-    image, disparity = scene.image[None].to(device), scene.disparity[None].to(device)
+    image, disparity = scene.image.to(device), scene.disparity.to(device)
+    renderer = BokehRenderer(gamma, mode=mode)
     rendered = []
     for variant in variants:
-        plane = torch.tensor([variant.focus_disparity], device=device)
-        radius = torch.tensor([variant.camera.radius_per_disparity(*image.shape[2:])], device=device)
         if networks is not None:
-            picture = load_bokehme(networks, device)(image, disparity, plane, radius, gamma)
+            plane = torch.tensor([variant.focus_disparity], device=device)
+            radius = torch.tensor([variant.camera.radius_per_disparity(*image.shape[1:])], device=device)
+            picture = load_bokehme(networks, device)(image[None], disparity[None], plane, radius, gamma)[0]
         else:
-            picture = render_bokeh(image, disparity, plane, radius, gamma, aperture=variant.camera.aperture, mode=mode)
-        rendered.append(replace(variant, image=picture[0].clamp(0, 1).cpu()))
+            given = image, disparity, variant.focus_disparity, variant.camera
+            picture = renderer(*given, surfaces=scene.surfaces)
+        rendered.append(replace(variant, image=picture.clamp(0, 1).cpu()))
     return replace(scene, variants=tuple(rendered))
 
 

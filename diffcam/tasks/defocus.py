@@ -1,66 +1,99 @@
-"""DefocusTask: trains what tells how blurred a photo is where."""
+"""DefocusTask: trains a network that tells how much each place of a photo is blurred, and by which lens."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffcam.data.batch import RefocusBatch
-from diffcam.functional.defocus_fit import interpolate_at, log_likelihoods, radius_at, radius_curve, radius_histogram
-from diffcam.models.restoration import CELL
-from diffcam.photo.pixels import round_to_8_bit
-from diffcam.tasks.restoration import RestorationTask
+from diffcam.functional.lens_fit import DISPARITIES, RADII, interpolation, lens_radii
+from diffcam.models.defocus import CELL, DefocusNet
+from diffcam.simulation.lens_pairs import LensPair
+from diffcam.tasks.optimization import scheduled
+from diffcam.tasks.run_folder import run_folder
 
-SHARES_DECAY = 0.99
-"""Decay of the running mean of the shares of radii, from one batch to the next: a hundred batches count."""
+CONTRAST, LEAST_WEIGHT = 0.05, 0.1
+"""Standard deviation of the sharp picture in a cell from which its blur counts in full; what the flattest count."""
 
-RADIUS_OFFSET = 0.25
-"""Added to radii, in pixels, before logarithms of them are compared: less blur than this is hardly seen."""
+TARGET_WIDTH = 0.05
+"""Error of a lens, in logarithms of 1 + radius, at which it is aimed at with 1/e of the best one's share."""
+
+LENS_WEIGHT = 0.3
+"""Of what concerns the lens, beside the cells' radii."""
+
+AIM_SHARE = 0.1
+"""Weight of the divergence from that aim, beside the expected error."""
 
 
-class DefocusTask(RestorationTask):
-    """Learns the blur radius of every cell, and so the lens, from pictures whose cameras are known: all targets.
+class DefocusTask(lightning.LightningModule):
+    """Learns the blur radius of cells, and the lens where a map is given, as in every other step.
 
-    Pictures are pieces of whole ones with a 512-pixel short side, so that levels are radii in pixels. Arguments are
-    those of :class:`RestorationTask`.
+    Args:
+        network: What is trained.
+        optimizer: From named parameters to an optimizer.
+        scheduler: From an optimizer to a learning rate schedule, stepped after every update; None: constant.
     """
 
-    trains_stopping = False
+    def __init__(
+        self,
+        network: DefocusNet,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network.train().to(memory_format=torch.channels_last)
+        self.optimizer = optimizer
+        self.scheduler = scheduler
 
-    def radius(self, batch: RefocusBatch) -> Tensor:
-        """True mean blur radius of each cell of each target, pixels, ``(B * branches, 1, h, w)``."""
-        disparity_B1HW = batch.disparity.repeat_interleave(batch.targets.shape[1], 0)
-        return F.avg_pool2d(batch.cameras.flatten().defocus(disparity_B1HW).abs(), CELL)
+    def configure_optimizers(self) -> Any:
+        """The injected optimizer and schedule."""
+        return scheduled(self.optimizer(list(self.network.named_parameters())), self.scheduler)
 
-    def losses(self, batch: RefocusBatch, radius_B1hw: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each cell by itself, and of the lens that all of them point to.
+    def training_step(self, batch: LensPair, batch_idx: int) -> Tensor:
+        """Cross-entropy of the cells' radii; with a map, the expected error of the lens."""
+        found = self.network(batch.photo, batch.disparity if batch_idx % 2 == 0 else None)
+        radius_B1hw = batch.radius[..., CELL // 2 :: CELL, CELL // 2 :: CELL]
+        target_BhwK = interpolation(radius_B1hw[:, 0].abs(), torch.tensor(RADII, device=self.device))
+        grey_B1HW = batch.sharp.mean(1, keepdim=True)
+        variance_B1hw = F.avg_pool2d(grey_B1HW.square(), CELL) - F.avg_pool2d(grey_B1HW, CELL).square()
+        weight_Bhw = (variance_B1hw[:, 0].clamp_min(0).sqrt() / CONTRAST).clamp(LEAST_WEIGHT, 1)
+        entropy_Bhw = -(target_BhwK * found.logits.log_softmax(1).permute(0, 2, 3, 1)).sum(-1)
+        loss = (weight_Bhw * entropy_Bhw).sum() / weight_Bhw.sum()
+        self.log("train/radius", loss.detach(), prog_bar=True)
+        if found.lenses is not None:
+            error_BN = self._lens_errors(
+                radius_B1hw, F.interpolate(batch.disparity, radius_B1hw.shape[-2:], mode="area")
+            )
+            aim_BN = (-error_BN / TARGET_WIDTH).softmax(1)
+            expected = (found.lenses.exp() * error_BN).sum(1).mean()
+            divergence = -(aim_BN * found.lenses).sum(1).mean()
+            self.log_dict({"train/lens": expected.detach(), "train/aim": divergence.detach()}, prog_bar=True)
+            loss = loss + LENS_WEIGHT * (expected + AIM_SHARE * divergence)
+        return loss
 
-        Returns:
-            Cross-entropy of each cell's true radius (one between two known ones is shared out between them), and how
-            far the radii of the fitted lens are off: mean absolute difference of ``log(radius + RADIUS_OFFSET)``.
-        """
-        pictures_B3HW = round_to_8_bit(batch.targets.flatten(0, 1))  # what a file shows of them
-        disparity_B1hw = F.avg_pool2d(batch.disparity.repeat_interleave(batch.targets.shape[1], 0), CELL)
-        removal = self.restoration
-        logits_BKhw = removal.logits(pictures_B3HW)
-        cells = -interpolate_at(logits_BKhw.log_softmax(dim=1), radius_B1hw, removal.radii).mean()
-        curve_BD = radius_curve(log_likelihoods(logits_BKhw, removal.shares), disparity_B1hw, removal.radii)
-        found_B1hw = radius_at(curve_BD, disparity_B1hw)
-        lens = ((found_B1hw + RADIUS_OFFSET).log() - (radius_B1hw + RADIUS_OFFSET).log()).abs().mean()
-        return cells, lens
+    @staticmethod
+    def _lens_errors(radius_B1hw: Tensor, disparity_B1hw: Tensor) -> Tensor:
+        """Mean error of every lens of the grid, ``(B, N)``, in logarithms of 1 + radius, with their signs."""
+        knots_D = torch.linspace(0, 1, DISPARITIES, device=radius_B1hw.device)
+        place_BnD = interpolation(disparity_B1hw.flatten(1), knots_D)
+        count_BD = place_BnD.sum(1)
+        true_BD = torch.einsum("bn,bnd->bd", _compressed(radius_B1hw.flatten(1)), place_BnD) / count_BD.clamp_min(1e-6)
+        says_ND = _compressed(lens_radii(radius_B1hw.device))
+        wrong_BND = (says_ND - true_BD[:, None]).abs()
+        return (wrong_BND * (count_BD / place_BnD.shape[1])[:, None]).sum(-1)
 
-    def training_step(self, batch: RefocusBatch, batch_idx: int) -> Tensor:
-        """The loss of a batch, whose radii are counted."""
-        radius_B1hw = self.radius(batch)
-        shares_K = radius_histogram(radius_B1hw, self.restoration.radii)
-        self.restoration.shares.lerp_(shares_K, 1 - SHARES_DECAY)
-        cells, lens = self.losses(batch, radius_B1hw)
-        logged = {"train/loss": (cells + lens).detach(), "train/lens": lens.detach()}
-        self.log_dict(logged, batch_size=len(batch), prog_bar=True)
-        return cells + lens
+    def on_fit_end(self) -> None:
+        """Write what was learned."""
+        folder = run_folder(self.trainer) / "defocus"
+        if self.trainer.is_global_zero:
+            self.network.save_pretrained(folder)
+            rank_zero_info(f"exported the network to {folder}")
 
-    def validation_step(self, batch: RefocusBatch, batch_idx: int) -> None:
-        """The losses of held-out samples."""
-        cells, lens = self.losses(batch, self.radius(batch))
-        logged = {"val/loss": cells + lens, "val/lens": lens}
-        self.log_dict(logged, batch_size=len(batch), prog_bar=True, sync_dist=True)
+
+def _compressed(radius: Tensor) -> Tensor:
+    return radius.sign() * radius.abs().log1p()

@@ -41,7 +41,7 @@ def _row(axes: np.ndarray, shard: str, number: int, clicks: list[Camera]) -> Non
 
 
 def _against_truth(axes: np.ndarray, asked: str, before: Camera, after: Camera, depth: bool) -> None:
-    """A blurred photo, what the model makes of it, and what it should be; ``before`` is how the photo was taken."""
+    """A photo blurred by the occlusion renderer, what the model makes of it, and what it should be."""
     scene = next(iter(read_shard(SHARDS / "heldout-stereo-000000.tar")))
     photo, truth = (_picture(_rendered(scene.image, scene.disparity, camera)) for camera in (before, after))
     session = RefocusPipeline.from_pretrained("diffcam-tiny").open(photo, scene.disparity if depth else "none")
@@ -57,7 +57,8 @@ def _rendered(image_3HW: Tensor, disparity_1HW: Tensor, camera: Camera) -> Tenso
     height, width = disparity_1HW.shape[-2:]
     x, y = int(camera.focus[0] * width), int(camera.focus[1] * height)
     level = torch.tensor([camera.bokeh * height / 512])
-    return render_bokeh(image_3HW[None], disparity_1HW[None], disparity_1HW[:, y, x], level, gamma=2.2)[0]
+    plane = disparity_1HW[:, y, x]
+    return render_bokeh(image_3HW[None], disparity_1HW[None], plane, level, gamma=2.2, mode="occlusion")[0]
 
 
 def limits() -> None:
@@ -74,10 +75,10 @@ def limits() -> None:
 
 
 def refocus() -> None:
-    """Draw ``refocus.png``: a real photo with measured disparity, and a layered scene of held-out photos."""
+    """Draw ``refocus.png``: two real photos with measured disparity."""
     figure, rows = plt.subplots(2, 4, figsize=(16, 6.6))
     _row(rows[0], "heldout-stereo-000000.tar", 0, [Camera((0.30, 0.60), 16), Camera((0.75, 0.22), 16)])
-    _row(rows[1], "heldout-photo-000000.tar", 0, [Camera((0.50, 0.95), 16), Camera((0.50, 0.15), 16)])
+    _row(rows[1], "open-benchmark-camera-000000.tar", 0, [Camera((0.62, 0.66), 20), Camera((0.15, 0.30), 20)])
     for axis in rows.flat:
         axis.set_axis_off()
     figure.tight_layout()

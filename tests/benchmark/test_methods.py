@@ -72,7 +72,7 @@ class Pipeline:
         assert (steps, seed) == (3, 7)
         return torch.full((len(cameras), 3, 4, 4), cameras[0].bokeh / 20)
 
-    def images(self, latents: torch.Tensor, cameras: Sequence[Camera]) -> torch.Tensor:
+    def images(self, latents: torch.Tensor, cameras: Sequence[Camera], seed: int) -> torch.Tensor:
         assert len(latents) == len(cameras)
         return latents
 

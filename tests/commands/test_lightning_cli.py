@@ -56,7 +56,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         ),
         ("data: {init_args: {batchsize: 4}}", "config data: Option 'batchsize' is not accepted"),
         (
-            "data: {init_args: {perturbation: {class_path: diffcam.data.GridPairing}}}",
+            "data: {class_path: diffcam.data.RefocusDataModule, init_args: {perturbation: {class_path: "
+            "diffcam.data.GridPairing}}}",
             "config data.perturbation: Import path diffcam.data.GridPairing does not correspond to a subclass of "
             "Perturbation",
         ),
@@ -163,24 +164,37 @@ def test_the_default_config_is_read_where_none_is_named_and_only_there(
     assert (default.trainer.max_steps, default.trainer.logger.init_args.name, default.data.init_args.piece) == (
         3, "refocus", 96,
     )  # fmt: skip
-    (tmp_path / "mine.yaml").write_text("data: {init_args: {batch_size: 3}}")
+    (tmp_path / "mine.yaml").write_text(
+        "data: {class_path: diffcam.data.RefocusDataModule, init_args: {batch_size: 3}}"
+    )
     for option in (["--config", "mine.yaml"], ["--config=mine.yaml"], ["-c", "mine.yaml"]):
         with pytest.raises(DiffcamError, match=r"the following arguments are required: fit\.model"):
             train(["fit", *option], cli=Parsed)
 
 
-@pytest.mark.parametrize("name", ["stage2", "tiny", "defocus", "stopping"])
-def test_a_config_is_complete_by_itself(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "steps", "own"),
+    [
+        ("stage2", 500, {"piece": None}),
+        ("tiny", 900, {"piece": 320}),
+        ("defocus", 5000, {"side": 192, "sharp_share": 0.15, "seed": 0}),
+        ("deblurring", 10000, {"side": 128, "sharp_share": 0.0, "seed": 0}),
+        ("deblurring_found", 13500, {"side": 128, "sharp_share": 0.1, "seed": 1}),
+    ],
+)
+def test_a_config_is_complete_by_itself(
+    name: str, steps: int, own: dict[str, float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it goes on from is named in it, and what it says wins over that."""
     monkeypatch.setattr(sys, "argv", ["lightning"])
     config = train(["fit", "--config", str(CONFIGS / f"{name}.yaml")], cli=Parsed).config.fit
     assert config.trainer.logger.init_args.name == name
-    assert config.data.init_args.renderer.init_args.gamma == 2.2
-    steps = {"stage2": 500, "tiny": 900, "defocus": 2900, "stopping": 220}
-    assert config.trainer.max_steps == steps[name]
-    assert config.data.init_args.piece == {"stage2": None, "tiny": 320, "defocus": 384, "stopping": 384}[name]
-    scheduler = config.model.init_args.scheduler.init_args
-    assert scheduler.get("total_steps", steps[name]) == steps[name]
+    assert config.trainer.max_steps == steps
+    assert {key: config.data.init_args[key] for key in own} == own
+    rate, scheduler = config.model.init_args.optimizer.init_args.lr, config.model.init_args.scheduler.init_args
+    assert scheduler.get("total_steps", steps) == steps
+    if name.startswith(("defocus", "deblurring")):
+        assert scheduler["max_lr"] == rate
 
 
 def test_configs_change_what_they_go_on_from_by_keys_with_dots() -> None:

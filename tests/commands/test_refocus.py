@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from diffcam.camera import Camera, focus_fractions
 from diffcam.commands.cli import main, run_diffcam
@@ -98,6 +98,38 @@ def test_a_map_means_what_it_means_to_the_pipeline(photo: Path, model_folder: Pa
     assert np.array_equal(np.asarray(Image.open(output)), np.asarray(called))
 
 
+def tell_lens(photo: Path, **said: float) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif).update({ExifTags.Base[name]: number for name, number in said.items()})
+    with Image.open(photo) as image:
+        image.load()
+        image.save(photo, exif=exif)
+
+
+def test_the_lens_that_took_the_photo_is_read_from_exif(photo: Path, model_folder: Path, tmp_path: Path) -> None:
+    tell_lens(photo, FNumber=1.8, FocalLength=50.0, SubjectDistance=2.0, FocalLengthIn35mmFilm=75)
+    ramp = np.linspace(0, 65535, 90 * 130).reshape(90, 130).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "depth.png")
+    for name, told in (("read.png", "exif"), ("told.png", "exif,1.25")):
+        refocus(photo, model_folder, "--focus", "0.5,0.5", "--bokeh", "9", "--depth", str(tmp_path / "depth.png"),
+                "--taken-with", told, "--depth-range", "0.8,inf", "--output", str(tmp_path / name))  # fmt: skip
+    lenses = [
+        json.loads(Image.open(tmp_path / name).info["diffcam"])["taken_with"] for name in ("read.png", "told.png")
+    ]
+    assert [lens["focus_distance"] for lens in lenses] == [2.0, 1.25]
+    assert [lens["f_number"] for lens in lenses] == [1.8, 1.8]
+
+
+def test_a_lens_that_exif_does_not_tell_ends_in_one_line(
+    photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_lens(photo, FNumber=1.8, FocalLength=50.0, FocalLengthIn35mmFilm=75)
+    request = (str(photo), "--focus", "0.5,0.5", "--bokeh", "5", "--depth-range", "1,8", "--taken-with", "exif")
+    said = complaint(capsys, monkeypatch, *request)
+    assert "holiday.jpg: EXIF has no SubjectDistance; give the lens with" in said
+    assert "--taken-with exif,METRES" in said
+
+
 def test_depth_is_inverted_and_holes_are_filled_where_asked(photo: Path, model_folder: Path, tmp_path: Path) -> None:
     near = 1 + np.arange(130, dtype=np.float32)[None].repeat(90, 0)
     np.save(tmp_path / "disparity.npy", near)
@@ -124,6 +156,9 @@ def test_one_pixel_is_refocused(tmp_path: Path, model_folder: Path) -> None:
     assert Image.open(tmp_path / "dot-refocused.png").size == (1, 1)
 
 
+LENS = ("--focus", "0.5,0.5", "--bokeh", "5", "--taken-with")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -135,6 +170,15 @@ def test_one_pixel_is_refocused(tmp_path: Path, model_folder: Path) -> None:
         (["--focus", "0.5,nan", "--bokeh", "5"], "focus must lie inside the image"),
         (["--focus", "0.5,0.5", "--bokeh", "99"], "bokeh must lie in"),
         (["--focus", "0.5,0.5", "--bokeh", "nan"], "bokeh must lie in"),
+        (["--focus", "0.5,0.5", "--bokeh", "5", "--taken-with", "0.5,0.5"], "--taken-with 0.5,0.5: must be three"),
+        (["--focus", "0.5,0.5", "--bokeh", "5", "--taken-with", "exif"], "--taken-with exif: needs --depth-range"),
+        ([*LENS, "exif", "--depth-range", "8,1"], "--depth-range 8,1: must be the nearer and the farther"),
+        ([*LENS, "exif", "--depth-range", "8"], "--depth-range 8: must be two depths"),
+        ([*LENS, "exif", "--depth-range", "1,8", "--depth", "none"], "--taken-with exif: needs a map"),
+        ([*LENS, "exif", "--depth-range", "1,8"], "holiday.jpg: EXIF has no FNumber"),
+        ([*LENS, "exif,far", "--depth-range", "1,8"], "--taken-with exif,far: must be exif,METRES"),
+        ([*LENS, "exifs", "--depth-range", "1,8"], "--taken-with exifs: must be exif, or"),
+        ([*LENS, "0.5,0.5,3", "--depth-range", "1,8"], "--depth-range 1,8: is for a lens alone"),
         (["--focus", "0.5,0.5", "--bokeh", "5", "--steps", "0"], "--steps 0"),
         (["--focus", "0.5,0.5", "--bokeh", "5", "--steps", "101"], "--steps 101: must lie in 1 to 100"),
         (["--focus", "0.5,0.5", "--bokeh", "5", "--depth", "none.png"], "none.png"),

@@ -19,6 +19,7 @@ from PIL import Image
 from scipy import ndimage
 
 from diffcam.commands import simulate as command
+from diffcam.data.rendering import BokehRenderer
 from diffcam.data.shards import read_shard, write_shard
 from diffcam.errors import DiffcamError
 from diffcam.photo import WRITABLE_SUFFIXES
@@ -149,6 +150,20 @@ def test_procedural_scenes_are_of_the_other_kind(tmp_path: Path) -> None:
     (first, second) = read_shard(tmp_path / "scenes-000000.tar")
     assert first.kind == second.kind == "ai"
     assert first.image.shape == (3, 64, 96)
+
+
+def test_whole_surfaces_and_their_lens_pictures(tmp_path: Path) -> None:
+    """The pictures in the shard are those of its own surfaces, to the rounding of both."""
+    options = ("--size", 64, "--scenes", 2, "--variants", 2, "--quality", 0, "--gamma", 2.2, "--workers", 1)
+    output = ("--output", tmp_path, "--surfaces", "--mode", "surfaces")
+    assert simulate("--source", "procedural", *options, *output) == 0
+    for scene in (scene for path in sorted(tmp_path.glob("*.tar")) for scene in read_shard(path)):
+        assert len(scene.surfaces) >= 4
+        for variant in scene.variants:
+            given = scene.image, scene.disparity, variant.focus_disparity, variant.camera
+            exact = BokehRenderer(2.2, mode="surfaces")(*given, surfaces=scene.surfaces)
+            assert variant.image is not None
+            assert (exact - variant.image).abs().mean() < 1.5 / 255
 
 
 def test_benchmark_scenes(photo_folder: Path, tmp_path: Path) -> None:

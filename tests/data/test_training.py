@@ -7,6 +7,7 @@ import torch
 
 from diffcam.camera import focus_pixel
 from diffcam.data import BokehRenderer, DepthDropout, GridPairing, Pairing, Proportional, StoredPairing, write_shard
+from diffcam.data.filing import Filing
 from diffcam.data.order import SampleOrder
 from diffcam.data.reader import read_index
 from diffcam.data.training import TrainingDataset
@@ -16,11 +17,17 @@ from diffcam.functional.bokeh import render_bokeh_reference
 
 
 def make_dataset(
-    shards: str | Path, pairing: Pairing | None = None, zoom: float = 1.0, dropout: float = 0.0, share: float = 0.5
+    shards: str | Path,
+    pairing: Pairing | None = None,
+    zoom: float = 1.0,
+    dropout: float = 0.0,
+    share: float = 0.5,
+    filing: Filing | None = None,
 ) -> TrainingDataset:
     order = SampleOrder(read_index([str(shards)], 1.0), 0, Proportional(), 4)
     geometry = Buckets([RandomWindow((16, 16), zoom)], batch=1, seed=0)
-    return TrainingDataset(order, geometry, pairing or GridPairing(), BokehRenderer(), DepthDropout(dropout), 0, share)
+    renderer, perturbation = BokehRenderer(), DepthDropout(dropout)
+    return TrainingDataset(order, geometry, pairing or GridPairing(), renderer, perturbation, filing, 0, share)
 
 
 def damage(path: Path, scene: int) -> None:
@@ -35,6 +42,13 @@ def damage(path: Path, scene: int) -> None:
 def shard(make_scene, tmp_path: Path) -> Path:
     write_shard(tmp_path / "a.tar", [make_scene(str(n), height=24, width=24) for n in range(8)], image_format="png")
     return tmp_path / "a.tar"
+
+
+def test_only_the_reference_is_filed(shard: Path) -> None:
+    clean, filed = (make_dataset(shard, filing=filing)[5] for filing in (None, Filing(noise=(4.0, 4.0))))
+    assert torch.equal(clean.targets, filed.targets)
+    assert torch.equal(clean.disparity, filed.disparity)
+    assert 2 / 255 < float((clean.reference - filed.reference).std()) < 8 / 255
 
 
 def test_samples_are_renderings_of_one_window(shard: Path, make_scene) -> None:

@@ -39,6 +39,7 @@ def make_model() -> Callable[..., LensRefocusModel]:
         restoration: DefocusRemoval | None = None,
         short_side: int = 512,
         gamma: float = 2.2,
+        trusts_maps: bool = False,
         **options: Any,
     ) -> LensRefocusModel:
         codec = PatchCodec(patch)
@@ -46,6 +47,6 @@ def make_model() -> Callable[..., LensRefocusModel]:
         base = _make_base(channels.tokens, channels.output)
         cues = {"cue_channels": channels.cues, "defocus_channels": channels.defocus}
         transformer = RefocusTransformer(base, **cues, **options)
-        return LensRefocusModel(codec, transformer, 1.0, short_side, restoration, gamma)
+        return LensRefocusModel(codec, transformer, 1.0, short_side, restoration, gamma, trusts_maps=trusts_maps)
 
     return make

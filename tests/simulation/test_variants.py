@@ -13,7 +13,8 @@ import torch
 
 from diffcam.camera import Camera, focus_pixel
 from diffcam.commands import simulate as command
-from diffcam.data.schema import Scene, Variant, decode_scene, encode_scene
+from diffcam.data.encoding import decode_scene, encode_scene
+from diffcam.data.schema import Scene, Variant
 from diffcam.data.shards import read_shard
 from diffcam.errors import DiffcamError
 from diffcam.grid import FOCUS_TOLERANCE

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import skimage
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,3 +43,13 @@ def fit(tmp_path: Path) -> Fit:
         return subprocess.CompletedProcess(command_line, status, stderr=printed.read_text())
 
     return run
+
+
+@pytest.fixture
+def sharp_photos(tmp_path: Path) -> Path:
+    """A folder of two photos."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("astronaut", "coffee"):
+        Image.fromarray(getattr(skimage.data, name)()[:300, :300]).save(folder / f"{name}.png")
+    return folder

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from diffcam.data.schema import Scene
+from diffcam.data.schema import Scene, Surface
 from diffcam.simulation.draws import Draws
+from diffcam.simulation.layered.layers import Layer, composite
 from diffcam.simulation.layered.silhouettes import HANGING, STANDING, Silhouette, branch
 from diffcam.simulation.textures.photos import Textures
 
@@ -67,41 +68,6 @@ SHADE = 0.45
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One object: a box of the frame with its colours, coverage and disparity.
-
-    Args:
-        top, left: Place of the box in the frame, in pixels; may lie outside it.
-        colour: float32 (h, w, 3), display values in [0, 1].
-        alpha: float32 (h, w) in [0, 1].
-        disparity: float32 (h, w).
-    """
-
-    top: int
-    left: int
-    colour: np.ndarray
-    alpha: np.ndarray
-    disparity: np.ndarray
-
-
-def composite(colour: np.ndarray, disparity: np.ndarray, layer: Layer) -> None:
-    """Paint a layer over a picture in place; scenes are painted from far to near.
-
-    Colours (H, W, 3) mix by alpha; disparity (H, W) does not: an object owns the pixels that it covers by half or more.
-    """
-    height, width = disparity.shape
-    y0, x0 = max(layer.top, 0), max(layer.left, 0)
-    y1, x1 = min(layer.top + layer.alpha.shape[0], height), min(layer.left + layer.alpha.shape[1], width)
-    if y1 <= y0 or x1 <= x0:
-        return
-    frame = np.s_[y0:y1, x0:x1]
-    box = np.s_[y0 - layer.top : y1 - layer.top, x0 - layer.left : x1 - layer.left]
-    alpha = layer.alpha[box][..., None]
-    colour[frame] = alpha * layer.colour[box] + (1 - alpha) * colour[frame]
-    disparity[frame] = np.where(layer.alpha[box] >= 0.5, layer.disparity[box], disparity[frame])
-
-
-@dataclass(frozen=True)
 class Stage:
     """Where the ground lies in a frame.
 
@@ -137,6 +103,7 @@ class LayeredSource:
         size: Height and width in pixels.
         kind: ``Scene.kind``: ``photo`` for surfaces that are photos, otherwise ``ai``.
         objects: Least and most objects in a scene.
+        surfaces: Whether scenes keep their surfaces whole, for exact lens pictures; shards are then larger.
 
     Examples:
         >>> source = LayeredSource(diffcam.simulation.ProceduralTextures(), count=10, size=(64, 96), seed=1)
@@ -152,13 +119,14 @@ class LayeredSource:
     seed: int = 0
     kind: str = "photo"
     objects: tuple[int, int] = (4, 9)
+    surfaces: bool = False
 
     def __len__(self) -> int:
         return self.count
 
     def scene(self, index: int) -> Scene:
         """Scene ``index``; its disparity reaches 0 and 1."""
-        colour, disparity = self.draw(Draws("layered", self.seed, index))
+        colour, disparity, surfaces = self.draw(Draws("layered", self.seed, index))
         return Scene(
             key=f"{index:06d}",
             image=torch.from_numpy(colour).permute(2, 0, 1).contiguous(),
@@ -166,28 +134,43 @@ class LayeredSource:
             source="layered",
             kind=self.kind,
             metadata={"seed": self.seed, "index": index},
+            surfaces=surfaces if self.surfaces else (),
         )
 
     def describe(self) -> dict[str, Any]:
         """Textures and settings; not the count, so that a run can be continued to more scenes."""
         settings = {"type": "layered", "size": list(self.size), "seed": self.seed, "kind": self.kind}
+        if self.surfaces:
+            settings["surfaces"] = True
         return settings | self.textures.describe()
 
-    def draw(self, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-        """Colours float32 (H, W, 3) and disparity float32 (H, W), both in [0, 1]; disparity reaches 0 and 1."""
+    def draw(self, draws: Draws) -> tuple[np.ndarray, np.ndarray, tuple[Surface, ...]]:
+        """Colours float32 (H, W, 3) and disparity float32 (H, W), both in [0, 1], and the surfaces from far to near.
+
+        Disparity reaches 0 and 1 where it is seen; what is hidden is held to that range.
+        """
         stage = Stage.draw(draws, self.size[0])
         colour, disparity = self._background(draws, stage)
+        layers = [Layer(0, 0, colour.copy(), np.ones(self.size, np.float32), disparity.copy())]
         nearness = np.sort(draws.uniforms((draws.integer(*self.objects),), *NEARNESS) ** NEARNESS_POWER)
         for near in nearness:
             layer = (self._standing if stage.has_ground else self._hanging)(draws, stage, float(near))
             if stage.has_ground:
-                _shade_ground(colour, layer)
+                foot = layer.top + layer.alpha.shape[0], layer.left + layer.alpha.shape[1] / 2
+                _shade_ground(colour, (0, 0), foot, layer.alpha.shape[1])
+                for behind in layers:
+                    _shade_ground(behind.colour, (behind.top, behind.left), foot, layer.alpha.shape[1])
             composite(colour, disparity, layer)
+            layers.append(layer)
         if draws.chance(IN_FRONT):
-            composite(colour, disparity, self._hanging(draws, stage, draws.uniform(*IN_FRONT_NEARNESS)))
-        disparity -= disparity.min()
-        disparity /= max(float(disparity.max()), 1e-6)
-        return colour, disparity
+            layers.append(self._hanging(draws, stage, draws.uniform(*IN_FRONT_NEARNESS)))
+            composite(colour, disparity, layers[-1])
+        least = disparity.min()
+        disparity -= least
+        span = max(float(disparity.max()), 1e-6)
+        disparity /= span
+        whole = (layer.surface(self.size, float(least), span) for layer in layers)
+        return colour, disparity, tuple(surface for surface in whole if surface is not None)
 
     def _background(self, draws: Draws, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
         """Backdrop with, in most scenes, a ground before it."""
@@ -262,16 +245,22 @@ def _ground_colour(surface: np.ndarray, stage: Stage, height: int, width: int) -
     return colour
 
 
-def _shade_ground(colour: np.ndarray, layer: Layer) -> None:
-    """Darken the ground around an object's foot, in place: what makes it stand rather than float."""
+def _shade_ground(colour: np.ndarray, corner: tuple[int, int], foot: tuple[int, float], box_width: int) -> None:
+    """Darken a surface around an object's foot, in place: what makes it stand rather than float.
+
+    Args:
+        colour: (h, w, 3).
+        corner: Row and column of the frame at which it begins.
+        foot: Row and column of the frame.
+        box_width: Of the object, pixels.
+    """
     height, width = colour.shape[:2]
-    box_height, box_width = layer.alpha.shape
-    foot, middle = layer.top + box_height, layer.left + box_width / 2
+    row, middle = foot[0] - corner[0], foot[1] - corner[1]
     radius_y, radius_x = 0.09 * box_width, 0.6 * box_width
-    y0, y1 = max(0, int(foot - 2 * radius_y)), min(height, int(foot + 2 * radius_y) + 1)
+    y0, y1 = max(0, int(row - 2 * radius_y)), min(height, int(row + 2 * radius_y) + 1)
     x0, x1 = max(0, int(middle - 2 * radius_x)), min(width, int(middle + 2 * radius_x) + 1)
     if y1 <= y0 or x1 <= x0:
         return
-    y = (np.arange(y0, y1, dtype=np.float32)[:, None] - foot) / radius_y
+    y = (np.arange(y0, y1, dtype=np.float32)[:, None] - row) / radius_y
     x = (np.arange(x0, x1, dtype=np.float32)[None] - middle) / radius_x
     colour[y0:y1, x0:x1] *= 1 - SHADE * np.exp(-2 * (x * x + y * y))[..., None]

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from diffcam.simulation.draws import Draws
-from diffcam.simulation.layered.scenes import Layer, LayeredSource, Stage, composite
+from diffcam.simulation.layered.layers import Layer, composite
+from diffcam.simulation.layered.scenes import LayeredSource, Stage
 from diffcam.simulation.layered.silhouettes import HANGING, STANDING
 from diffcam.simulation.textures.photos import PhotoFolder
 
@@ -95,7 +96,7 @@ def test_ground_disparity_rises_linearly_to_the_lower_edge(textures: PhotoFolder
     scenes = LayeredSource(textures, 12, (120, 160), objects=(0, 0))
     found = 0
     for index in range(12):
-        _, disparity = scenes.draw(Draws("ground", index))
+        _, disparity, _ = scenes.draw(Draws("ground", index))
         column = disparity[:, 80]
         ground = np.flatnonzero(column > column[0] + 0.05)
         if len(ground) > 20 and column[-1] == column.max():
@@ -132,3 +133,19 @@ def test_no_photo_and_tiny_photo_are_refused(tmp_path: Path) -> None:
         saved(tmp_path, [])
     with pytest.raises(ValueError, match="64 pixels"):
         _ = saved(tmp_path, [Image.new("RGB", (20, 300))]).photos
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_surfaces_laid_over_each_other_are_the_scene(textures: PhotoFolder, index: int) -> None:
+    scene = LayeredSource(textures, 8, (96, 128), seed=2, surfaces=True).scene(index)
+    plain = LayeredSource(textures, 8, (96, 128), seed=2).scene(index)
+    assert torch.equal(scene.image, plain.image)
+    assert plain.surfaces == ()
+    assert len(scene.surfaces) >= 4
+    image, disparity = torch.zeros_like(scene.image), torch.zeros_like(scene.disparity)
+    for surface in scene.surfaces:
+        image = torch.lerp(image, surface.image, surface.coverage)
+        disparity = torch.where(surface.coverage >= 0.5, surface.disparity, disparity)
+    torch.testing.assert_close(image, scene.image, atol=1e-5, rtol=0)
+    torch.testing.assert_close(disparity, scene.disparity, atol=1e-5, rtol=0)
+    assert bool((scene.surfaces[0].coverage == 1).all())
