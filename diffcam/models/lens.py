@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from diffcam.camera import Aperture, CameraBatch, reference_scale
 from diffcam.functional.blur_stack import band_energies, band_losses, blur_bands, mix_bands
@@ -20,6 +21,12 @@ from diffcam.models.transformer import Channels, RefocusTransformer
 
 RADII = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0)
 """Radii of the discs between blur bands, latent pixels; 20 is the paper's strongest level at a short side of 512."""
+
+UNDONE_RADII = (1.5, 4.0)
+"""Pixels: without a map, places whose own blur is less are corrected in full, those of more not at all.
+
+Corrections everywhere take back half of what is restored; chosen on eight of the 32 stacks (``docs/log.md``).
+"""
 
 GRID = 2
 """Gains, energies and shares have this many values along each side of a token."""
@@ -38,8 +45,9 @@ class LensRefocusModel(RefocusModel):
     `DefocusRemoval` finds in it, G what the renderer makes of S for the asked camera and the known depth, and ``B_k``
     what a disc blur of radius ``RADII[k]`` takes away from S after the one before it. An output of zeros is G: a lens
     by paper eq. 7, right as far as depth and S are. Where depth is unknown G is S, and gains of -1 remove bands, as
-    defocus does. Gains are one map a band, ``GRID`` x ``GRID`` values a token, interpolated in between, so that there
-    are no borders; the residual adds what no local blur explains.
+    defocus does; there, where the photo's own blur was undone, the output counts less, see ``UNDONE_RADII``. Gains are
+    one map a band, ``GRID`` x ``GRID`` values a token, interpolated in between, so that there are no borders; the
+    residual adds what no local blur explains.
 
     Cues of the photo are the energies of the bands and the shares of them that its own blur has taken away: a linear
     embedding does not show them, nor what layer norm leaves of it. Cues of the camera are the shares that the asked
@@ -160,8 +168,11 @@ class LensRefocusModel(RefocusModel):
         change = cameras.rendered.float() - restored
         correction = mix_bands(torch.cat([change[:, None], bands], dim=1), gains)
         residual = self.codec.unpack(residual_BNC, *noisy_BCHW.shape[-2:])
-        correction = correction + residual
-        if self.trusts_maps:
-            known_B = photo.disparity.flatten(1).any(1).repeat_interleave(len(correction) // len(photo.disparity))
-            correction = correction * ~known_B[:, None, None, None]
+        # Without a map, what was blurred and is undone must not be blurred again on suspicion.
+        known_B111 = photo.disparity.flatten(1).any(1)[:, None, None, None]
+        slight, strong = UNDONE_RADII
+        radius_B1HW = F.adaptive_avg_pool2d(photo.own_radius.abs(), noisy_BCHW.shape[-2:])
+        shares_B1HW = ((strong - radius_B1HW) / (strong - slight)).clamp(0, 1)
+        shares_B1HW = torch.where(known_B111, 0.0 if self.trusts_maps else 1.0, shares_B1HW)
+        correction = (correction + residual) * shares_B1HW.repeat_interleave(len(correction) // len(shares_B1HW), 0)
         return velocity_from_clean(noisy_BCHW.float(), cameras.rendered + correction, timestep_B)

@@ -154,6 +154,20 @@ def test_a_trusted_map_is_taken_as_it_is(make_model: Callable[..., LensRefocusMo
     assert (clean[1] - cameras.rendered[1]).abs().mean() > 0.1
 
 
+def test_without_a_map_what_was_undone_is_not_blurred_again(make_model: Callable[..., LensRefocusModel]) -> None:
+    photo, disparity = _photo()
+    model, unknown = make_model(16), torch.zeros_like(disparity)
+    own = unknown.clone()
+    own[..., 64:] = 5.0  # the right half was blurred
+    opened = model.encode_photo(photo, unknown, own)
+    cameras = model.encode_cameras(_cameras(), opened)
+    tokens = torch.ones(1, 64, model.channels(model.codec).output)
+    noisy = torch.zeros_like(cameras.rendered)
+    clean = noisy - 0.5 * model.velocity_of(tokens, noisy, torch.tensor([0.5]), opened, cameras)
+    torch.testing.assert_close(clean[..., 64:], cameras.rendered[..., 64:])
+    assert (clean - cameras.rendered)[..., :64].abs().mean() > 0.1
+
+
 def test_without_a_restoration_photos_are_sharp(make_model: Callable[..., LensRefocusModel]) -> None:
     photo, disparity = _photo()
     opened = make_model(16).encode_photo(photo, disparity)
