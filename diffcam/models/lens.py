@@ -171,7 +171,8 @@ class LensRefocusModel(RefocusModel):
         # Without a map, what was blurred and is undone must not be blurred again on suspicion.
         known_B111 = photo.disparity.flatten(1).any(1)[:, None, None, None]
         slight, strong = UNDONE_RADII
-        radius_B1HW = F.adaptive_avg_pool2d(photo.own_radius.abs(), noisy_BCHW.shape[-2:])
+        height, width = noisy_BCHW.shape[-2:]
+        radius_B1HW = F.adaptive_avg_pool2d(photo.own_radius.abs(), (height, width))
         shares_B1HW = ((strong - radius_B1HW) / (strong - slight)).clamp(0, 1)
         shares_B1HW = torch.where(known_B111, 0.0 if self.trusts_maps else 1.0, shares_B1HW)
         correction = (correction + residual) * shares_B1HW.repeat_interleave(len(correction) // len(shares_B1HW), 0)
