@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from diffcam.camera import Camera
-from diffcam.models import LensRefocusModel, PatchCodec, RefocusTransformer
+from diffcam.models import LensRefocusModel, embedded_model
 from diffcam.session import PhotoSession
 
 NOISE = 4 / 255
@@ -19,24 +18,10 @@ NOISE = 4 / 255
 @pytest.fixture(scope="module")
 def model() -> LensRefocusModel:
     """Its output is zero: a lens's render of the photo."""
-    codec = PatchCodec(8)
-    channels = LensRefocusModel.channels(codec)
-    base = FluxTransformer2DModel(
-        in_channels=channels.tokens,
-        out_channels=channels.output,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=8,
-        pooled_projection_dim=8,
-        guidance_embeds=False,
-        axes_dims_rope=(4, 6, 6),
-    )
-    torch.nn.init.zeros_(base.proj_out.weight)
-    torch.nn.init.zeros_(base.proj_out.bias)
-    cues = {"cue_channels": channels.cues, "defocus_channels": channels.defocus}
-    return LensRefocusModel(codec, RefocusTransformer(base, **cues), short_side=256, gamma=2.2)
+    model = embedded_model(patch=8, width=32, layers=1, single_layers=1, short_side=256)
+    torch.nn.init.zeros_(model.transformer.base.proj_out.weight)
+    torch.nn.init.zeros_(model.transformer.base.proj_out.bias)
+    return model
 
 
 def opened(model: LensRefocusModel, photo: Tensor | np.ndarray, disparity: np.ndarray) -> PhotoSession:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffcam.functional.bokeh import DISPLAY_GAMMA, display_to_linear, linear_to_display
-from diffcam.functional.camera_pipeline import MIDDLE_GREY, jpeg, sensor_noise
+from diffcam.functional.camera_pipeline import jpeg, light_deviation, sensor_noise
 
 
 class Filing:
@@ -50,12 +50,10 @@ class Filing:
         """What is filed of a picture, display values in [0, 1]; the argument is left as it is."""
         noise, smooth, grain, compressed, quality, subsampled = torch.rand(6, generator=generator).tolist()
         deviation = self.noise[0] * (self.noise[1] / self.noise[0]) ** noise / 255
-        # Slope of the display's power at a middle grey: noise is told as it shows.
-        slope = MIDDLE_GREY ** (1 / DISPLAY_GAMMA - 1) / DISPLAY_GAMMA
         light_3HW = display_to_linear(display_3HW, DISPLAY_GAMMA)
         smoothed_by = 0.4 + 0.6 * grain if smooth < 0.5 else 0.0  # pixels
-        noisy_3HW = sensor_noise(light_3HW, deviation / slope, smoothed_by, generator).clamp(0, 1)
-        filed_3HW = linear_to_display(noisy_3HW, DISPLAY_GAMMA)
+        noisy_3HW = sensor_noise(light_3HW, light_deviation(deviation, DISPLAY_GAMMA), smoothed_by, generator)
+        filed_3HW = linear_to_display(noisy_3HW.clamp(0, 1), DISPLAY_GAMMA)
         if compressed >= self.compressed:
             return (filed_3HW * 255).round() / 255
         shift = torch.randint(0, 16, (2,), generator=generator).tolist()

@@ -74,6 +74,12 @@ def sensor_noise(light: Tensor, deviation: float, grain: float, generator: torch
     return light + deviation * variance.sqrt() * noise
 
 
+def light_deviation(deviation: float, gamma: float) -> float:
+    """Deviation of the light at ``MIDDLE_GREY`` that shows as this one of display values ``light^(1 / gamma)``."""
+    slope = MIDDLE_GREY ** (1 / gamma - 1) / gamma
+    return deviation / slope
+
+
 def tone_curve(light: Tensor, gamma: float, contrast: float = 0.0) -> Tensor:
     """Light as display values: clipped to white, a power, then an S-curve.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from diffcam.camera import Aperture
-from diffcam.functional.camera_pipeline import MIDDLE_GREY, gaussian_blur, jpeg, sensor_noise, sharpen, tone_curve
+from diffcam.functional.camera_pipeline import gaussian_blur, jpeg, light_deviation, sensor_noise, sharpen, tone_curve
 from diffcam.functional.layered_lens import Layer, all_in_focus, lens_disc, photograph
 from diffcam.functional.wiener import smooth_side
 from diffcam.simulation.draws import Draws
@@ -95,9 +95,8 @@ class FileCamera:
     def file(self, light_3HW: Tensor, side: int, draws: Draws) -> Tensor:
         """What is filed of the light, ``(3, side, side)`` in 8 bits."""
         light_3HW = gaussian_blur(light_3HW, self.softness) * self.exposure
-        # Slope of the display's power at a middle grey: noise is told as it shows.
-        slope = MIDDLE_GREY ** (1 / self.gamma - 1) / self.gamma
-        light_3HW = sensor_noise(light_3HW, self.noise / slope, self.grain, draws.generator)
+        deviation = light_deviation(self.noise, self.gamma)
+        light_3HW = sensor_noise(light_3HW, deviation, self.grain, draws.generator)
         display_3HW = tone_curve(light_3HW, self.gamma, self.contrast)
         if self.sharpening:
             display_3HW = sharpen(display_3HW, self.sharpening, 1.0)
