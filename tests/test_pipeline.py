@@ -231,7 +231,7 @@ def test_exif_tells_the_lens_that_took_the_photo(model_folder: Path, photo: Imag
     """Radii in the photo's own pixels are those of the textbooks' circle of confusion, at crop factor 1.5."""
     exif = Image.Exif()
     said = {"FNumber": 2.0, "FocalLength": 50.0, "SubjectDistance": 2.0, "FocalLengthIn35mmFilm": 75}
-    exif.get_ifd(ExifTags.IFD.Exif).update({ExifTags.Base[name]: number for name, number in said.items()})
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base[name]: number for name, number in said.items()}
     photo.save(tmp_path / "photo.jpg", exif=exif)
     disparity = np.tile(np.linspace(0, 1, 150, dtype=np.float32), (100, 1))
     pipe = RefocusPipeline.from_pretrained(model_folder)

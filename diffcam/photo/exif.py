@@ -40,7 +40,7 @@ def lens_from_exif(photo: Photo, focus_distance: float | None = None) -> ThinLen
     Examples:
         >>> exif = Image.Exif()
         >>> said = {"FNumber": 1.8, "FocalLength": 50.0, "SubjectDistance": 1.5, "FocalLengthIn35mmFilm": 75}
-        >>> exif.get_ifd(ExifTags.IFD.Exif).update({ExifTags.Base[name]: number for name, number in said.items()})
+        >>> exif[ExifTags.IFD.Exif] = {ExifTags.Base[name]: number for name, number in said.items()}
         >>> Image.new("RGB", (6, 4)).save("photo.jpg", exif=exif)
         >>> lens = lens_from_exif(Photo.from_image(Image.open("photo.jpg")))
         >>> lens.focal_length, lens.f_number, lens.focus_distance, round(lens.sensor_short_side, 3)

@@ -100,7 +100,7 @@ def test_a_map_means_what_it_means_to_the_pipeline(photo: Path, model_folder: Pa
 
 def tell_lens(photo: Path, **said: float) -> None:
     exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif).update({ExifTags.Base[name]: number for name, number in said.items()})
+    exif[ExifTags.IFD.Exif] = {ExifTags.Base[name]: number for name, number in said.items()}
     with Image.open(photo) as image:
         image.load()
         image.save(photo, exif=exif)
