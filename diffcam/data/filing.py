@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffcam.functional.bokeh import DISPLAY_GAMMA, display_to_linear, linear_to_display
 from diffcam.functional.camera_pipeline import jpeg, light_deviation, sensor_noise
+from diffcam.photo.pixels import round_to_8_bit
 
 
 class Filing:
@@ -55,7 +56,7 @@ class Filing:
         noisy_3HW = sensor_noise(light_3HW, light_deviation(deviation, DISPLAY_GAMMA), smoothed_by, generator)
         filed_3HW = linear_to_display(noisy_3HW.clamp(0, 1), DISPLAY_GAMMA)
         if compressed >= self.compressed:
-            return (filed_3HW * 255).round() / 255
+            return round_to_8_bit(filed_3HW)
         shift = torch.randint(0, 16, (2,), generator=generator).tolist()
         worst, best = self.quality
         chosen = min(worst + math.floor(quality * (best - worst + 1)), best)

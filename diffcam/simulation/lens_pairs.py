@@ -15,6 +15,7 @@ from diffcam.camera import Aperture
 from diffcam.functional.camera_pipeline import gaussian_blur, jpeg, light_deviation, sensor_noise, sharpen, tone_curve
 from diffcam.functional.layered_lens import Layer, all_in_focus, lens_disc, photograph
 from diffcam.functional.wiener import smooth_side
+from diffcam.photo.pixels import round_to_8_bit
 from diffcam.simulation.draws import Draws
 from diffcam.simulation.layered.silhouettes import HANGING, STANDING
 from diffcam.simulation.textures.photos import Textures
@@ -102,7 +103,7 @@ class FileCamera:
             display_3HW = sharpen(display_3HW, self.sharpening, 1.0)
         display_3HW = resized(display_3HW, side)
         if self.quality == 0:
-            return (display_3HW * 255).round() / 255
+            return round_to_8_bit(display_3HW)
         shift = draws.integer(0, 15), draws.integer(0, 15)
         return jpeg(display_3HW, self.quality, self.subsampled, shift)
 
